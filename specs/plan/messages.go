@@ -1,0 +1,228 @@
+package plan
+
+// The workflows' type names.
+const (
+	WorkflowMaintain = "Maintain"
+	WorkflowDeploy   = "Deploy"
+	WorkflowUndeploy = "Undeploy"
+)
+
+// The signals of Maintain.
+const (
+	// SignalResource carries a ResourceSignal: the resource was created or changed, is being deleted, or is gone.
+	SignalResource = "resource"
+	// SignalDirty carries a Dirty: objects that rules watch have changed.
+	SignalDirty = "dirty"
+	// SignalResync carries a Resync: everything that the rules see now.
+	SignalResync = "resync"
+)
+
+// The activities that are not commands. They are local: cheap, short, and seen as markers in the history.
+const (
+	// ActivityPlan takes a PlanInput and returns a PlanResult.
+	ActivityPlan = "plan"
+	// ActivityFinalizer takes a FinalizerInput.
+	ActivityFinalizer = "finalizer"
+	// ActivityStatus takes a StatusInput.
+	ActivityStatus = "status"
+)
+
+// ResourceSignal is the state of the custom resource as the watcher sees it.
+type ResourceSignal struct {
+	Generation int64 `json:"generation"`
+	// Revision is the digest of the operator's folder that the sender serves.
+	Revision string `json:"revision"`
+	// Profile that the resource asks for.
+	Profile string `json:"profile"`
+	// Deleting: it carries a deletionTimestamp.
+	Deleting bool `json:"deleting,omitempty"`
+	// Gone: it is no longer there, so that nothing holds its name.
+	Gone bool `json:"gone,omitempty"`
+}
+
+// Change says that an object which a rule watches differs from what was last reported, or is gone.
+type Change struct {
+	// Rule is the rule's name; the rule knows the object's kind.
+	Rule      string `json:"rule"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	UID       string `json:"uid,omitempty"`
+	// Hash of what counts as the object's state; empty: the object is gone, or no longer the rule's.
+	Hash string `json:"hash,omitempty"`
+	// ResourceVersion lets an activity wait until its process has seen at least this state.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+}
+
+// Key is the object's key within the rule.
+func (c Change) Key() string { return c.Namespace + "/" + c.Name }
+
+// Dirty is a batch of changes. It may come twice; hashes tell.
+type Dirty struct {
+	Changes []Change `json:"changes"`
+}
+
+// Resync lists all present objects of all rules, in one or several parts. What Maintain remembers and a complete
+// list lacks was deleted while nobody watched.
+type Resync struct {
+	// ID is the same in all parts of one list. A part with another ID starts a new list.
+	ID string `json:"id"`
+	// Part counts from 0. A list of which a part is missing is dropped as a whole (its changes still count).
+	Part    int      `json:"part"`
+	Last    bool     `json:"last"`
+	Changes []Change `json:"changes,omitempty"`
+}
+
+// MaintainInput starts Maintain; the watcher sets Instance alone.
+type MaintainInput struct {
+	Instance Instance `json:"instance"`
+	// SearchAttributes are registered and may be set.
+	SearchAttributes bool `json:"searchAttributes,omitempty"`
+	// State is what a run hands to the next one when it continues as new.
+	State *MaintainState `json:"state,omitempty"`
+}
+
+// MaintainState is all that Maintain remembers.
+type MaintainState struct {
+	// Resource is the newest state that was signalled.
+	Resource ResourceSignal `json:"resource"`
+	// Revision and ProfileName are what the plan was last asked for, Profile is the plan in force, PlanError why it
+	// isn't the one that was asked for: then the last good one stays, so that a deletion still undoes what was done.
+	Revision    string   `json:"revision,omitempty"`
+	ProfileName string   `json:"profileName,omitempty"`
+	Profile     *Profile `json:"profile,omitempty"`
+	PlanError   string   `json:"planError,omitempty"`
+	// Deployed is what the last finished Deploy brought out; nil before the first.
+	Deployed *Deployed `json:"deployed,omitempty"`
+	// Established: a Deploy has succeeded once. From then on the rules react, also while a later Deploy runs or stalls.
+	Established bool `json:"established,omitempty"`
+	Paused      bool `json:"paused,omitempty"`
+	// Seen by rule, then by object key: what the rule last handled.
+	Seen map[string]map[string]Seen `json:"seen,omitempty"`
+	// Pending are changes not yet handled.
+	Pending []Change `json:"pending,omitempty"`
+	// Commands of the last Deploy and Rules, for the status.
+	Commands []CommandStatus `json:"commands,omitempty"`
+	Rules    []RuleStatus    `json:"rules,omitempty"`
+	// Inventory by command: the objects that kube-apply made.
+	Inventory map[string][]ObjectRef `json:"inventory,omitempty"`
+	// Releases by command: what helm made.
+	Releases map[string]Release `json:"releases,omitempty"`
+}
+
+// Deployed tells what a Deploy was for and how it ended.
+type Deployed struct {
+	Generation int64  `json:"generation"`
+	Revision   string `json:"revision"`
+	Profile    string `json:"profile"`
+	// Error is why it stalled; empty: it succeeded.
+	Error string `json:"error,omitempty"`
+	// Stalls counts how often it stalled in a row.
+	Stalls int `json:"stalls,omitempty"`
+}
+
+// Seen is a state of an object that a rule has handled.
+type Seen struct {
+	UID  string `json:"uid,omitempty"`
+	Hash string `json:"hash"`
+}
+
+// DeployInput starts Deploy or Undeploy.
+type DeployInput struct {
+	Instance   Instance               `json:"instance"`
+	Generation int64                  `json:"generation"`
+	Revision   string                 `json:"revision"`
+	Profile    string                 `json:"profile"`
+	Commands   []Command              `json:"commands"`
+	Inventory  map[string][]ObjectRef `json:"inventory,omitempty"`
+	// Releases are the default release names by deploy command, for the templates.
+	Releases         map[string]string `json:"releases,omitempty"`
+	SearchAttributes bool              `json:"searchAttributes,omitempty"`
+}
+
+// DeployResult is what a Deploy or Undeploy did, whether or not it got to its end.
+type DeployResult struct {
+	Commands  []CommandStatus        `json:"commands,omitempty"`
+	Inventory map[string][]ObjectRef `json:"inventory,omitempty"`
+	Releases  map[string]Release     `json:"releases,omitempty"`
+}
+
+// CommandInput is what every command's activity gets.
+type CommandInput struct {
+	Instance Instance `json:"instance"`
+	Revision string   `json:"revision"`
+	Profile  string   `json:"profile"`
+	Command  Command  `json:"command"`
+	// Releases are the default release names by deploy command, for the templates.
+	Releases map[string]string `json:"releases,omitempty"`
+	// Event is what happened, for a command of a rule.
+	Event *Event `json:"event,omitempty"`
+	// Inventory of the deploy command that this one undoes.
+	Inventory []ObjectRef `json:"inventory,omitempty"`
+}
+
+// Event is what a rule reacts to.
+type Event struct {
+	Rule     string   `json:"rule"`
+	Category Category `json:"category"`
+	// APIVersion and Kind of the object.
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Change     Change `json:"change"`
+}
+
+// CommandResult is what every command's activity returns.
+type CommandResult struct {
+	// Changed tells whether anything was written to the cluster.
+	Changed bool `json:"changed"`
+	// Message says in a line what was done: `installed release "demo-vvp", revision 1`.
+	Message string `json:"message"`
+	// Attempts it took, this one included.
+	Attempts int32 `json:"attempts"`
+	// Objects that kube-apply applied.
+	Objects []ObjectRef `json:"objects,omitempty"`
+	// Release that helm brought to its state.
+	Release *Release `json:"release,omitempty"`
+	// Hash of the state that a rule's command saw, where that was newer than the event's; else empty.
+	Hash string `json:"hash,omitempty"`
+}
+
+// Failure is the detail of an activity's last error, for the status.
+type Failure struct {
+	Attempts int32 `json:"attempts"`
+	// Hint says what to do now.
+	Hint string `json:"hint,omitempty"`
+}
+
+// Release names a Helm release.
+type Release struct {
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	Revision  int    `json:"revision,omitempty"`
+}
+
+// ObjectRef names an object.
+type ObjectRef struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace,omitempty"`
+	Name       string `json:"name"`
+}
+
+// PlanInput asks for the plan that this process has for an instance.
+type PlanInput struct {
+	Instance Instance `json:"instance"`
+}
+
+// PlanResult is that plan and the state of the custom resource that it is for, read in the same step.
+type PlanResult struct {
+	Resource ResourceSignal `json:"resource"`
+	// Profile is nil if the resource is gone, or if Error says why there is none.
+	Profile *Profile `json:"profile,omitempty"`
+	Error   string   `json:"error,omitempty"`
+}
+
+// FinalizerInput adds or removes Mainstay's finalizer on the custom resource. A resource that is gone is no error.
+type FinalizerInput struct {
+	Instance Instance `json:"instance"`
+	Remove   bool     `json:"remove,omitempty"`
+}

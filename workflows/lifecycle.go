@@ -1,0 +1,201 @@
+package workflows
+
+import (
+	"errors"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/mainstay-dev/mainstay/specs/plan"
+)
+
+// deployment is a Deploy in progress.
+type deployment struct {
+	target target
+	cancel workflow.CancelFunc
+}
+
+// needsDeploy tells whether what is wanted has not been deployed, or is asked for again.
+func (m *maintainer) needsDeploy() bool {
+	d := m.st.Deployed
+	return m.again || d == nil || target{d.Generation, d.Revision, d.Profile} != m.want()
+}
+
+// startDeploy brings the resource to what is wanted now. If that changes meanwhile, the loop cancels this and starts
+// the next only when this one has ended: two never run at once.
+func (m *maintainer) startDeploy() {
+	want := m.want()
+	ctx, cancel := workflow.WithCancel(m.ctx)
+	m.deploy = &deployment{target: want, cancel: cancel}
+	m.again = false
+	m.stopRetryTimer()
+	m.st.Commands = pending(m.st.Profile.Deploy)
+	if len(m.st.Commands) > 0 {
+		now := workflow.Now(ctx)
+		m.st.Commands[0].State, m.st.Commands[0].Started = plan.StateRunning, &now
+	}
+	workflow.GoNamed(ctx, "deploy", func(ctx workflow.Context) {
+		res, err := m.deployOnce(ctx, want)
+		m.deploy, m.childRunning, m.changed = nil, false, true
+		m.keep(res)
+		switch d := m.st.Deployed; {
+		case temporal.IsCanceledError(err):
+		case err != nil:
+			stalls := 1
+			if d != nil && d.Error != "" && (target{d.Generation, d.Revision, d.Profile}) == want {
+				stalls = d.Stalls + 1
+			}
+			m.st.Deployed = &plan.Deployed{Generation: want.Generation, Revision: want.Revision, Profile: want.Profile,
+				Error: message(err), Stalls: stalls}
+			m.startRetryTimer(stalls)
+		default:
+			m.st.Deployed = &plan.Deployed{Generation: want.Generation, Revision: want.Revision, Profile: want.Profile}
+			m.st.Established = true
+		}
+		m.markStatus(true)
+	})
+}
+
+// deployOnce sets the finalizer, says in the status what begins, and runs the Deploy workflow.
+func (m *maintainer) deployOnce(ctx workflow.Context, want target) (plan.DeployResult, error) {
+	lctx := workflow.WithLocalActivityOptions(ctx, localOptions(0))
+	err := workflow.ExecuteLocalActivity(lctx, plan.ActivityFinalizer, plan.FinalizerInput{Instance: m.in.Instance}).Get(lctx, nil)
+	if err != nil {
+		return plan.DeployResult{}, err
+	}
+	m.flushStatus(ctx)
+	if ctx.Err() != nil {
+		return plan.DeployResult{}, ctx.Err()
+	}
+	m.childRunning = true
+	in := m.deployInput(want)
+	in.Commands = m.st.Profile.Deploy
+	return m.child(ctx, plan.WorkflowDeploy, m.in.Instance.DeployID(want.Generation), in)
+}
+
+func (m *maintainer) deployInput(want target) plan.DeployInput {
+	return plan.DeployInput{
+		Instance: m.in.Instance, Generation: want.Generation, Revision: want.Revision, Profile: want.Profile,
+		Releases: m.releases(),
+	}
+}
+
+// child runs Deploy or Undeploy. What the child did comes back also when it failed.
+func (m *maintainer) child(ctx workflow.Context, kind, id string, in plan.DeployInput) (plan.DeployResult, error) {
+	opts := workflow.ChildWorkflowOptions{
+		WorkflowID:          id,
+		WaitForCancellation: true,
+		StaticSummary:       clip(kind+" "+in.Instance.String(), 200),
+	}
+	if m.in.SearchAttributes {
+		i := in.Instance
+		opts.TypedSearchAttributes = temporal.NewSearchAttributes(
+			temporal.NewSearchAttributeKeyKeyword("MainstayKind").ValueSet(i.Resource.Kind),
+			temporal.NewSearchAttributeKeyKeyword("MainstayNamespace").ValueSet(i.Namespace),
+			temporal.NewSearchAttributeKeyKeyword("MainstayName").ValueSet(i.Name),
+		)
+	}
+	var res plan.DeployResult
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, opts), kind, in).Get(ctx, &res)
+	var app *temporal.ApplicationError
+	var canceled *temporal.CanceledError
+	switch {
+	case errors.As(err, &app) && app.HasDetails():
+		_ = app.Details(&res) // a detail of another shape: nothing is known of what was done
+	case errors.As(err, &canceled) && canceled.HasDetails():
+		_ = canceled.Details(&res)
+	}
+	return res, err
+}
+
+// keep takes what a Deploy did into what Maintain remembers.
+func (m *maintainer) keep(res plan.DeployResult) {
+	if res.Commands != nil {
+		m.st.Commands = res.Commands
+	}
+	for _, c := range sortedKeys(res.Inventory) {
+		if m.st.Inventory == nil {
+			m.st.Inventory = map[string][]plan.ObjectRef{}
+		}
+		m.st.Inventory[c] = res.Inventory[c]
+	}
+	for _, c := range sortedKeys(res.Releases) {
+		if m.st.Releases == nil {
+			m.st.Releases = map[string]plan.Release{}
+		}
+		m.st.Releases[c] = res.Releases[c]
+	}
+}
+
+// message is the innermost sentence of a child's error.
+func message(err error) string {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return app.Message()
+	}
+	return clip(err.Error(), 1024)
+}
+
+// startRetryTimer has a stalled Deploy tried again after a pause.
+func (m *maintainer) startRetryTimer(stalls int) {
+	ctx, cancel := workflow.WithCancel(m.ctx)
+	m.wakeRetry = cancel
+	workflow.GoNamed(ctx, "retry timer", func(ctx workflow.Context) {
+		if workflow.NewTimerWithOptions(ctx, stallPause(stalls), workflow.TimerOptions{Summary: "try the stalled deploy again"}).Get(ctx, nil) == nil {
+			m.again, m.changed = true, true
+		}
+	})
+}
+
+func (m *maintainer) stopRetryTimer() {
+	if m.wakeRetry != nil {
+		m.wakeRetry()
+		m.wakeRetry = nil
+	}
+}
+
+// startUndeploy runs Undeploy until it succeeds, then removes the finalizer. Only the resource being gone (somebody
+// removed the finalizer by hand) stops it earlier.
+func (m *maintainer) startUndeploy() {
+	m.undeploying = true
+	m.stopRetryTimer()
+	ctx, cancel := workflow.WithCancel(m.ctx)
+	workflow.GoNamed(ctx, "gone", func(ctx workflow.Context) {
+		if workflow.Await(ctx, func() bool { return m.st.Resource.Gone || m.undeployed }) == nil {
+			cancel()
+		}
+	})
+	workflow.GoNamed(ctx, "undeploy", func(ctx workflow.Context) {
+		defer func() { m.undeploying, m.changed = false, true }()
+		m.st.Commands = pending(m.st.Profile.Undeploy)
+		m.flushStatus(ctx)
+		in := m.deployInput(m.want())
+		in.Commands, in.Inventory = m.st.Profile.Undeploy, m.st.Inventory
+		m.childRunning = true
+		res, err := m.child(ctx, plan.WorkflowUndeploy, m.in.Instance.UndeployID(), in)
+		m.childRunning = false
+		if err == nil {
+			lctx := workflow.WithLocalActivityOptions(ctx, localOptions(0))
+			err = workflow.ExecuteLocalActivity(lctx, plan.ActivityFinalizer,
+				plan.FinalizerInput{Instance: m.in.Instance, Remove: true}).Get(lctx, nil)
+		}
+		if err == nil {
+			m.undeployed = true
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if res.Commands != nil {
+			m.st.Commands = res.Commands
+		}
+		m.undeployStalls++
+		m.undeployError = message(err)
+		m.flushStatus(ctx)
+		m.show()
+		pause := workflow.NewTimerWithOptions(ctx, stallPause(m.undeployStalls), workflow.TimerOptions{Summary: "try the stalled undeploy again"})
+		// Cancelled or told to continue as new: the loop decides.
+		_ = workflow.Await(ctx, func() bool { return m.again || pause.IsReady() || m.ending() })
+		m.again, m.undeployError = false, ""
+	})
+}

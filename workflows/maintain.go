@@ -1,0 +1,343 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/mainstay-dev/mainstay/specs/plan"
+)
+
+// Maintain is the entity: one for each custom resource, from its creation until what was deployed for it is undone.
+//
+// It is driven by levels, not by edges. Signals, finished children and timers only change what it knows; one loop then
+// compares what is wanted with what is, and starts what is missing. So the order in which things arrive does not
+// matter, and a run that is terminated by a person is safely replaced by a new one.
+//
+// All signals are received in that loop and nowhere else: before continuing as new they can be drained completely
+// without a yield, so that none is lost.
+func Maintain(ctx workflow.Context, in plan.MaintainInput) error {
+	m := &maintainer{ctx: ctx, in: in, running: map[string]*reaction{}, stalls: map[string]int{}, queue: newQueue()}
+	m.resource = workflow.GetSignalChannelWithOptions(ctx, plan.SignalResource, workflow.SignalChannelOptions{
+		Description: "The custom resource was created or changed, is being deleted, or is gone."})
+	m.dirty = workflow.GetSignalChannelWithOptions(ctx, plan.SignalDirty, workflow.SignalChannelOptions{
+		Description: "Objects that rules watch have changed: their keys and hashes."})
+	m.resync = workflow.GetSignalChannelWithOptions(ctx, plan.SignalResync, workflow.SignalChannelOptions{
+		Description: "All objects that the rules see now: what is missing was deleted while nobody watched."})
+	if in.State != nil {
+		m.st = *in.State
+		for _, c := range m.st.Pending {
+			m.queue.put(c)
+		}
+		m.st.Pending = nil
+	}
+	if m.st.Seen == nil {
+		m.st.Seen = map[string]map[string]plan.Seen{}
+	}
+	if err := m.handle(); err != nil {
+		return err
+	}
+	m.startStatusWriter()
+	if in.State == nil {
+		if err := m.learn(ctx); err != nil {
+			return err
+		}
+	}
+	if d := m.st.Deployed; d != nil && d.Error != "" {
+		m.startRetryTimer(d.Stalls)
+	}
+	return m.loop()
+}
+
+// maintainer is the state of one run of Maintain.
+type maintainer struct {
+	ctx workflow.Context
+	in  plan.MaintainInput
+	// st is what survives the run.
+	st plan.MaintainState
+
+	resource, dirty, resync workflow.ReceiveChannel
+
+	// changed asks for another round of the loop.
+	changed bool
+	// deploy is the Deploy in progress; childRunning: its workflow has been started.
+	deploy       *deployment
+	childRunning bool
+	// signals counts the resource signals.
+	signals int
+	// again asks for a Deploy although nothing differs: a retry or a sync.
+	again bool
+	// undeploying: Undeploy runs. undeployed: it is done. undeployError: why it stalled last.
+	undeploying, undeployed bool
+	undeployError           string
+	undeployStalls          int
+	// learning: a new plan is being fetched.
+	learning bool
+	// queue holds the changes to be handled; running the reactions by rule and object.
+	queue   *queue
+	running map[string]*reaction
+	// listing is the resync of which parts have come.
+	listing *listing
+	// wakeRetry cancels the timer after which a stalled Deploy is tried again.
+	wakeRetry workflow.CancelFunc
+	// stalls counts by rule and object how often a reaction stalled in a row.
+	stalls    map[string]int
+	status    statusWriter
+	lastPhase plan.Phase
+}
+
+// target is what a Deploy is for.
+type target struct {
+	Generation int64
+	Revision   string
+	Profile    string
+}
+
+func (m *maintainer) want() target {
+	r := m.st.Resource
+	return target{r.Generation, r.Revision, r.Profile}
+}
+
+// loop runs until the resource is gone.
+func (m *maintainer) loop() error {
+	for {
+		m.changed = false
+		m.drain()
+		if done, err := m.step(); done || err != nil {
+			return err
+		}
+		m.show()
+		if m.mayContinue() {
+			m.drain()
+			return m.continueAsNew()
+		}
+		err := workflow.Await(m.ctx, func() bool {
+			return m.changed || m.resource.Len() > 0 || m.dirty.Len() > 0 || m.resync.Len() > 0
+		})
+		if err != nil {
+			return err // cancelled by a person; children are told by Temporal
+		}
+	}
+}
+
+// drain takes all signals that have arrived, without yielding.
+func (m *maintainer) drain() {
+	for {
+		var s plan.ResourceSignal
+		if !m.resource.ReceiveAsync(&s) {
+			break
+		}
+		m.st.Resource = s
+		m.signals++
+	}
+	for {
+		var d plan.Dirty
+		if !m.dirty.ReceiveAsync(&d) {
+			break
+		}
+		for _, c := range d.Changes {
+			m.queue.put(c)
+		}
+	}
+	for {
+		var r plan.Resync
+		if !m.resync.ReceiveAsync(&r) {
+			break
+		}
+		m.takeList(r)
+	}
+}
+
+// step compares what is wanted with what is and starts what is missing. It reports whether Maintain's work is done.
+func (m *maintainer) step() (bool, error) {
+	if m.learning {
+		return false, nil
+	}
+	r := m.st.Resource
+	ending := r.Gone || r.Deleting
+	if ending || m.replanned() {
+		m.cancelReactions()
+	}
+	if m.deploy != nil && (ending || m.deploy.target != m.want() || m.overlong()) {
+		m.deploy.cancel()
+	}
+	switch {
+	case r.Gone:
+		return m.idle(), nil
+	case r.Deleting && m.undeployed:
+		return true, nil
+	case r.Deleting:
+		if m.idle() && !m.status.writing && !m.ending() {
+			m.startUndeploy()
+		}
+		return false, nil
+	case m.replanned():
+		if m.idle() {
+			m.startLearning()
+		}
+		return false, nil
+	}
+	if m.st.PlanError != "" {
+		if m.again && m.idle() {
+			m.again = false
+			m.startLearning()
+		}
+		return false, nil
+	}
+	if m.ending() {
+		m.endRests()
+		return false, nil
+	}
+	if m.deploy == nil && m.needsDeploy() && !m.st.Paused {
+		m.startDeploy()
+	}
+	if m.st.Established && !m.st.Paused {
+		m.react()
+	}
+	return false, nil
+}
+
+// replanned tells whether the operator's folder or the resource's profile is another one than that of the plan.
+func (m *maintainer) replanned() bool {
+	return m.st.Resource.Revision != m.st.Revision || m.st.Resource.Profile != m.st.ProfileName
+}
+
+// idle: nothing runs that acts for the resource.
+func (m *maintainer) idle() bool {
+	return m.deploy == nil && len(m.running) == 0 && !m.undeploying
+}
+
+// ending: the server wants this run to end soon; nothing new is begun.
+func (m *maintainer) ending() bool {
+	return workflow.GetInfo(m.ctx).GetContinueAsNewSuggested()
+}
+
+// overlong: the history is so long that what runs is interrupted, to be taken up by the next run.
+func (m *maintainer) overlong() bool {
+	return workflow.GetInfo(m.ctx).GetCurrentHistoryLength() > maxHistory
+}
+
+// mayContinue tells whether the run may hand over to the next one.
+func (m *maintainer) mayContinue() bool {
+	if !m.ending() {
+		return false
+	}
+	if m.overlong() {
+		m.cancelReactions()
+	}
+	return m.idle() && !m.learning && !m.status.writing && workflow.AllHandlersFinished(m.ctx) && !m.st.Resource.Gone && !m.undeployed
+}
+
+// continueAsNew hands the state to a new run. There must be no yield between the last drain and this.
+func (m *maintainer) continueAsNew() error {
+	in := m.in
+	in.State = &m.st
+	m.st.Pending = m.queue.all()
+	return workflow.NewContinueAsNewError(m.ctx, plan.WorkflowMaintain, in)
+}
+
+// learn asks this process for the plan and for the state of the resource. It is done at the start, so that a Maintain
+// that replaces a terminated one knows all without waiting for a signal, and whenever the plan is outdated. A profile
+// that does not exist is a stall that ends when the resource names another one or the operator's folder has it.
+func (m *maintainer) learn(ctx workflow.Context) error {
+	ctx = workflow.WithLocalActivityOptions(ctx, localOptions(0))
+	signals := m.signals
+	var res plan.PlanResult
+	if err := workflow.ExecuteLocalActivity(ctx, plan.ActivityPlan, plan.PlanInput{Instance: m.in.Instance}).Get(ctx, &res); err != nil {
+		return err
+	}
+	if m.signals == signals {
+		m.st.Resource = res.Resource
+	} else { // a signal that came meanwhile is newer, but the plan is what this process has
+		m.st.Resource.Revision = res.Resource.Revision
+	}
+	m.st.Revision, m.st.ProfileName, m.st.PlanError = res.Resource.Revision, res.Resource.Profile, res.Error
+	if res.Profile != nil {
+		m.st.Profile = res.Profile
+	}
+	if m.st.Profile == nil {
+		m.st.Profile = &plan.Profile{Name: res.Resource.Profile}
+	}
+	m.keepRules()
+	m.markStatus(true)
+	return nil
+}
+
+func (m *maintainer) startLearning() {
+	m.learning = true
+	workflow.GoNamed(m.ctx, "learn", func(ctx workflow.Context) {
+		if err := m.learn(ctx); err != nil {
+			workflow.GetLogger(m.ctx).Error("plan not read", "error", err)
+		}
+		m.learning, m.changed = false, true
+	})
+}
+
+// keepRules drops what is remembered of rules that the plan no longer has, and makes a status line for each it has.
+func (m *maintainer) keepRules() {
+	old := map[string]plan.RuleStatus{}
+	for _, r := range m.st.Rules {
+		old[r.Name] = r
+	}
+	seen := map[string]map[string]plan.Seen{}
+	m.st.Rules = []plan.RuleStatus{}
+	for _, r := range m.st.Profile.Rules {
+		if s := m.st.Seen[r.Name]; s != nil {
+			seen[r.Name] = s
+		}
+		st := old[r.Name]
+		st.Name = r.Name
+		m.st.Rules = append(m.st.Rules, st)
+	}
+	m.st.Seen = seen
+}
+
+// show brings the current details and the search attribute up to date.
+func (m *maintainer) show() {
+	workflow.SetCurrentDetails(m.ctx, m.details())
+	phase, _, _ := m.phase()
+	if phase == m.lastPhase {
+		return
+	}
+	m.lastPhase = phase
+	if m.in.SearchAttributes {
+		err := workflow.UpsertTypedSearchAttributes(m.ctx, phaseAttribute.ValueSet(string(phase)))
+		if err != nil {
+			workflow.GetLogger(m.ctx).Warn("search attribute not set", "error", err)
+		}
+	}
+}
+
+// phaseAttribute is the search attribute that holds the phase.
+var phaseAttribute = temporal.NewSearchAttributeKeyKeyword("MainstayPhase")
+
+// rule finds a rule of the plan by its name.
+func (m *maintainer) rule(name string) (plan.Rule, bool) {
+	for _, r := range m.st.Profile.Rules {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return plan.Rule{}, false
+}
+
+// releases are the default names of the releases of the deploy list, for the templates.
+func (m *maintainer) releases() map[string]string {
+	out := map[string]string{}
+	for _, c := range m.st.Profile.Deploy {
+		if c.Helm != nil {
+			out[c.Name] = plan.ReleaseName(m.in.Instance, c.Name)
+		}
+	}
+	return out
+}
+
+// objectName names a rule's object for people: "Service default/demo".
+func objectName(r plan.Rule, c plan.Change) string {
+	n := c.Name
+	if c.Namespace != "" {
+		n = c.Namespace + "/" + n
+	}
+	return fmt.Sprintf("%s %s", r.Watch.Kind, n)
+}
