@@ -137,7 +137,7 @@ func (m *maintainer) why() []string {
 		out = append(out, fmt.Sprintf("%d change(s) wait for the first deploy to succeed.", len(m.queue.order)))
 	}
 	resting := 0
-	for _, k := range sortedKeys(m.running) {
+	for _, k := range workflow.DeterministicKeys(m.running) {
 		if m.running[k].resting {
 			resting++
 		}

@@ -113,13 +113,13 @@ func (m *maintainer) keep(res plan.DeployResult) {
 	if res.Commands != nil {
 		m.st.Commands = res.Commands
 	}
-	for _, c := range sortedKeys(res.Inventory) {
+	for _, c := range workflow.DeterministicKeys(res.Inventory) {
 		if m.st.Inventory == nil {
 			m.st.Inventory = map[string][]plan.ObjectRef{}
 		}
 		m.st.Inventory[c] = res.Inventory[c]
 	}
-	for _, c := range sortedKeys(res.Releases) {
+	for _, c := range workflow.DeterministicKeys(res.Releases) {
 		if m.st.Releases == nil {
 			m.st.Releases = map[string]plan.Release{}
 		}

@@ -74,7 +74,7 @@ type reaction struct {
 // maxReactions in all, those at rest not counted.
 func (m *maintainer) react() {
 	active := 0
-	for _, k := range sortedKeys(m.running) {
+	for _, k := range workflow.DeterministicKeys(m.running) {
 		if !m.running[k].resting {
 			active++
 		} else if _, newer := m.queue.changes[k]; newer {
@@ -250,7 +250,7 @@ func (m *maintainer) lastMessage(rule string) string {
 
 // endRests has all stalled reactions tried again at once, or handed to the next run.
 func (m *maintainer) endRests() {
-	for _, k := range sortedKeys(m.running) {
+	for _, k := range workflow.DeterministicKeys(m.running) {
 		if m.running[k].resting {
 			m.running[k].cancel()
 		}
@@ -259,7 +259,7 @@ func (m *maintainer) endRests() {
 
 // cancelReactions interrupts all reactions; they go back into the queue.
 func (m *maintainer) cancelReactions() {
-	for _, k := range sortedKeys(m.running) {
+	for _, k := range workflow.DeterministicKeys(m.running) {
 		m.running[k].cancel()
 	}
 }

@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
 )
+
+// anyOrder compares what happened side by side.
+var anyOrder = cmp.Transformer("sort", func(s []string) []string { return slices.Sorted(slices.Values(s)) })
 
 // reactions are the lines of the log that reactions wrote.
 func reactions(log []string) []string {
@@ -73,7 +77,7 @@ func TestChangesWaitForTheFirstDeployAndCoalesce(t *testing.T) {
 	w.at(2*time.Second, func() { w.dirty(changed("r", "a", "h2")) })
 	w.end(time.Hour)
 	got := w.run(t, plan.MaintainInput{Instance: shop})
-	if d := cmp.Diff([]string{"ResourceDidCreate a@h2", "ResourceDidCreate b@h1"}, reactions(got)); d != "" {
+	if d := cmp.Diff([]string{"ResourceDidCreate a@h2", "ResourceDidCreate b@h1"}, reactions(got), anyOrder); d != "" {
 		t.Error(d)
 	}
 }
@@ -91,7 +95,7 @@ func TestOneReactionForAnObjectAtATime(t *testing.T) {
 	w.at(2*time.Minute, func() { w.dirty(changed("r", "a", "h2"), changed("r", "b", "h2")) })
 	w.at(3*time.Minute, func() { slow = false })
 	w.end(time.Hour)
-	var done []string
+	done := []string{}
 	for _, l := range reactions(w.run(t, plan.MaintainInput{Instance: shop})) {
 		if !strings.HasSuffix(l, "fails") {
 			done = append(done, l)
@@ -115,7 +119,7 @@ func TestStalledReactionIsNamedAndRestsUntilTheObjectChanges(t *testing.T) {
 	w.at(61*time.Second, func() { w.dirty(changed("r", "a", "good")) })
 	w.end(time.Hour)
 	got := reactions(w.run(t, plan.MaintainInput{Instance: shop}))
-	if d := cmp.Diff([]string{"ResourceDidCreate a@bad fails", "ResourceDidCreate b@h1", "ResourceDidCreate a@good"}, got); d != "" {
+	if d := cmp.Diff([]string{"ResourceDidCreate a@bad fails", "ResourceDidCreate b@h1", "ResourceDidCreate a@good"}, got, anyOrder); d != "" {
 		t.Error(d)
 	}
 	s := w.lastStatus(plan.PhaseStalled)
@@ -175,7 +179,7 @@ func TestResyncFindsWhatHappenedWhileNobodyWatched(t *testing.T) {
 				}
 			})
 			w.end(time.Hour)
-			if d := cmp.Diff(c.want, reactions(w.run(t, plan.MaintainInput{Instance: shop}))); d != "" {
+			if d := cmp.Diff(c.want, reactions(w.run(t, plan.MaintainInput{Instance: shop})), anyOrder); d != "" {
 				t.Error(d)
 			}
 		})

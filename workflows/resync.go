@@ -1,6 +1,10 @@
 package workflows
 
-import "github.com/mainstay-dev/mainstay/specs/plan"
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/mainstay-dev/mainstay/specs/plan"
+)
 
 // listing is a resync of which not all parts have come.
 type listing struct {
@@ -38,8 +42,8 @@ func (m *maintainer) takeList(r plan.Resync) {
 	}
 	present := m.listing.present
 	m.listing = nil
-	for _, rule := range sortedKeys(m.st.Seen) {
-		for _, key := range sortedKeys(m.st.Seen[rule]) {
+	for _, rule := range workflow.DeterministicKeys(m.st.Seen) {
+		for _, key := range workflow.DeterministicKeys(m.st.Seen[rule]) {
 			ns, name := splitKey(key)
 			gone := plan.Change{Rule: rule, Namespace: ns, Name: name, UID: m.st.Seen[rule][key].UID}
 			if !present[keyOf(gone)] {

@@ -50,7 +50,7 @@ func commandsTable(cs []plan.CommandStatus) string {
 	var b strings.Builder
 	b.WriteString("| step | command | state | attempts | message |\n|---|---|---|---|---|\n")
 	for i, c := range cs {
-		fmt.Fprintf(&b, "| %d | %s %s | %s | %s | %s |\n", i+1, c.Kind, c.Name, c.State, orDash(int64(c.Attempts)), cell(c.Message))
+		b.WriteString(fmt.Sprintf("| %d | %s %s | %s | %s | %s |\n", i+1, c.Kind, c.Name, c.State, orDash(int64(c.Attempts)), cell(c.Message)))
 	}
 	return b.String()
 }
@@ -59,8 +59,8 @@ func commandsTable(cs []plan.CommandStatus) string {
 func (m *maintainer) details() string {
 	var b strings.Builder
 	phase, _, message := m.phase()
-	fmt.Fprintf(&b, "**%s**: %s\n\n", phase, message)
-	fmt.Fprintf(&b, "generation %d, revision %s, profile %s\n\n", m.st.Resource.Generation, short(m.st.Revision), m.st.Resource.Profile)
+	b.WriteString(fmt.Sprintf("**%s**: %s\n\n", phase, message))
+	b.WriteString(fmt.Sprintf("generation %d, revision %s, profile %s\n\n", m.st.Resource.Generation, short(m.st.Revision), m.st.Resource.Profile))
 	if len(m.st.Commands) > 0 {
 		b.WriteString(commandsTable(m.st.Commands))
 		b.WriteString("\n")
@@ -68,7 +68,7 @@ func (m *maintainer) details() string {
 	if len(m.st.Rules) > 0 {
 		b.WriteString("| rule | state | reactions | last object | message |\n|---|---|---|---|---|\n")
 		for _, r := range m.st.Rules {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.Name, r.State, orDash(r.Reactions), r.Object, cell(r.Message))
+			b.WriteString(fmt.Sprintf("| %s | %s | %s | %s | %s |\n", r.Name, r.State, orDash(r.Reactions), r.Object, cell(r.Message)))
 		}
 	}
 	return b.String()
@@ -92,7 +92,7 @@ func (m *maintainer) phase() (plan.Phase, string, string) {
 	case d.Error != "":
 		return plan.PhaseStalled, "DeployFailed", d.Error
 	}
-	for _, k := range sortedKeys(m.running) {
+	for _, k := range workflow.DeterministicKeys(m.running) {
 		if r := m.running[k]; r.resting {
 			return plan.PhaseStalled, "ReactionFailed", r.trouble
 		}
@@ -120,11 +120,11 @@ func (m *maintainer) statusInput() plan.StatusInput {
 	in.Generation, in.Revision, in.Commands = m.observed(), m.st.Revision, m.st.Commands
 	in.Phase, in.Reason, in.Message = m.phase()
 	in.Inventory = []plan.ObjectRef{}
-	for _, c := range sortedKeys(m.st.Inventory) {
+	for _, c := range workflow.DeterministicKeys(m.st.Inventory) {
 		in.Inventory = append(in.Inventory, m.st.Inventory[c]...)
 	}
 	in.Releases = []plan.Release{}
-	for _, c := range sortedKeys(m.st.Releases) {
+	for _, c := range workflow.DeterministicKeys(m.st.Releases) {
 		in.Releases = append(in.Releases, m.st.Releases[c])
 	}
 	return in

@@ -1,0 +1,20 @@
+// Command mainstay runs Kubernetes operators that are written in YAML. This package holds flags and verbs and no
+// logic: what a verb does stands in the package that it calls.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := root().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "mainstay:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,71 @@
+package specs
+
+import (
+	"github.com/mainstay-dev/mainstay/specs/plan"
+	"github.com/mainstay-dev/mainstay/specs/render"
+)
+
+// The language's words. Beside those that work stand those that the design defines and that are yet to be built:
+// whoever writes one reads "not supported yet" instead of "unknown key".
+
+var (
+	profileKeys = []string{"def", "engine", "deploy", "maintain", "undeploy"}
+	profileSoon = []string{"status"}
+
+	ruleKeys = []string{"name", "watch", "action"}
+	ruleSoon = []string{"decide", "debounce"}
+
+	watchKeys = []string{"category", "apiVersion", "kind", "scope"}
+	watchSoon = []string{"selector", "fields", "name", "namespace", "hold", "sql", "every", "cron"}
+
+	commandKeys = []string{"cmd", "name", "engine", "timeout", "retry", "deadline"}
+	commandSoon = []string{"needs", "when", "foreach", "onFailure", "outputs"}
+
+	retryKeys = []string{"initial", "max"}
+)
+
+// kindKeys are the own keys of each kind of command: those that work, and those to come.
+var kindKeys = map[string]struct{ now, soon []string }{
+	plan.KindHelm: {
+		now:  []string{"chart", "values", "release", "namespace", "state"},
+		soon: []string{"repo", "version", "valuesFrom", "createNamespace", "wait", "atomic", "crds", "drift"},
+	},
+	plan.KindKubeApply: {
+		now:  []string{"file", "manifest", "conflicts"},
+		soon: []string{"prune", "drift"},
+	},
+	plan.KindKubePatch: {
+		now:  []string{"file", "patch", "patchType", "missing"},
+		soon: []string{"target"},
+	},
+}
+
+// Values.
+var (
+	kindsSoon = []string{
+		"kube-delete", "kube-wait", "kube-restart", "kube-scale", "kube-exec", "kube-job", "http", "sql", "temporal",
+		"event", "fail", "sleep",
+	}
+	engines        = render.Names()
+	enginesSoon    = []string{"jinja2"}
+	categories     = words(plan.Categories)
+	categoriesSoon = []string{
+		"ResourceDidBecomeReady", "ResourceDidBecomeUnready", "ResourceDidFail", "ResourceWillDelete",
+		"ResourceWillCreate", "ResourceWillUpdate", "QueryDidChange", "TimerDidFire",
+	}
+	scopes       = words(plan.Scopes)
+	scopesSoon   = []string{"cluster"}
+	conflicts    = []string{"fail", "force"}
+	conflictSoon = []string{"skip"}
+	patchTypes   = []string{"strategic", "merge"}
+	patchSoon    = []string{"json", "apply"}
+	missings     = []string{"fail", "skip"}
+)
+
+func words[T ~string](in []T) []string {
+	out := make([]string, len(in))
+	for i, w := range in {
+		out[i] = string(w)
+	}
+	return out
+}
