@@ -62,6 +62,8 @@ type Activities struct {
 	namespace string
 	charts    charts
 	targets   locks
+	patched   *lastSeen
+	resources *lastSeen
 }
 
 // New connects to nothing yet; a wrong configuration fails here, an unreachable server at the first use.
@@ -73,7 +75,7 @@ func New(o Options) (*Activities, error) {
 	if err != nil {
 		return nil, fmt.Errorf("activities: %w", err)
 	}
-	return &Activities{cluster: c, objects: o.Objects, log: o.Log, ui: o.UI, namespace: o.Namespace}, nil
+	return &Activities{cluster: c, objects: o.Objects, log: o.Log, ui: o.UI, namespace: o.Namespace, patched: newLastSeen(), resources: newLastSeen()}, nil
 }
 
 // Register registers all activities under their names, for one operator. A worker serves one operator only.

@@ -54,6 +54,13 @@ func (t *attempt) phase(phase, waiting string) {
 func (a *Activities) command(op *specs.Operator, run command) func(context.Context, plan.CommandInput) (plan.CommandResult, error) {
 	return func(parent context.Context, in plan.CommandInput) (plan.CommandResult, error) {
 		info := activity.GetInfo(parent)
+		if in.Revision != "" && in.Revision != op.Plan.Digest {
+			// The files that this command means are not here. The watcher of a newer revision supersedes the command's
+			// Deploy; a replica that still has the files may take it before.
+			err := fmt.Errorf("this process serves revision %.12s of operator %q, not %.12s", op.Plan.Digest, op.Plan.Name, in.Revision)
+			return plan.CommandResult{}, (&fault{Type: TypeRevision, Benign: true, Err: err,
+				Hint: "run the same folder on all replicas"}).application(info.Attempt)
+		}
 		t := &attempt{
 			Activities: a, op: op, in: in, number: info.Attempt, rec: &record{}, stop: activity.GetWorkerStopChannel(parent),
 			log: a.log.With("operator", in.Instance.Operator, "instance", in.Instance.String(), "command", in.Command.Name, "attempt", info.Attempt),
@@ -86,14 +93,14 @@ func (t *attempt) heartbeat(ctx context.Context) (stop func()) {
 		defer close(ended)
 		tick := time.NewTicker(heartbeatEvery)
 		defer tick.Stop()
-		for {
-			activity.RecordHeartbeat(ctx, *t.doing.Load())
+		for { // the first beat comes after a pause: most commands are over by then
 			select {
 			case <-done:
 				return
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+				activity.RecordHeartbeat(ctx, *t.doing.Load())
 			}
 		}
 	}()

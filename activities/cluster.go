@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"helm.sh/helm/v3/pkg/action"
@@ -28,8 +29,9 @@ const fieldManager = "mainstay"
 // that wait for one CRD must not turn into a storm.
 const rediscoverEvery = 2 * time.Second
 
-// capabilitiesFor is how long a chart may see the server's version and kinds as they were.
-const capabilitiesFor = 30 * time.Second
+// capabilitiesFor is how long a chart may see the server's version and kinds as they were. It is short, because the
+// command before may have made the kind that the chart asks for, and long enough for many installs at once to share.
+const capabilitiesFor = time.Second
 
 // cluster is the API server as all activities of the process share it.
 type cluster struct {
@@ -42,6 +44,8 @@ type cluster struct {
 	capsMu sync.Mutex
 	caps   *chartutil.Capabilities
 	capsAt time.Time
+	// capsOf is how often the kinds had been forgotten when caps was read.
+	capsOf int64
 }
 
 func newCluster(config *rest.Config) (*cluster, error) {
@@ -75,8 +79,15 @@ func newCluster(config *rest.Config) (*cluster, error) {
 // server's kinds; this one reads them anew, so that a CRD installed a moment ago is found.
 type mapper struct {
 	*restmapper.DeferredDiscoveryRESTMapper
-	mu   sync.Mutex
-	last time.Time
+	mu     sync.Mutex
+	last   time.Time
+	resets atomic.Int64
+}
+
+// Reset implements meta.ResettableRESTMapper.
+func (m *mapper) Reset() {
+	m.resets.Add(1)
+	m.DeferredDiscoveryRESTMapper.Reset()
 }
 
 // RESTMapping implements meta.RESTMapper.
@@ -143,7 +154,8 @@ func (c *cluster) resource(i plan.Instance) dynamic.ResourceInterface {
 func (c *cluster) capabilities(ctx context.Context) (*chartutil.Capabilities, error) {
 	c.capsMu.Lock()
 	defer c.capsMu.Unlock()
-	if c.caps != nil && time.Since(c.capsAt) < capabilitiesFor {
+	resets := c.mapper.resets.Load()
+	if c.caps != nil && c.capsOf == resets && time.Since(c.capsAt) < capabilitiesFor {
 		return c.caps.Copy(), nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -163,5 +175,6 @@ func (c *cluster) capabilities(ctx context.Context) (*chartutil.Capabilities, er
 		KubeVersion: chartutil.KubeVersion{Version: v.GitVersion, Major: v.Major, Minor: v.Minor},
 		HelmVersion: chartutil.DefaultCapabilities.HelmVersion,
 	}, time.Now()
+	c.capsOf = resets
 	return c.caps.Copy(), nil
 }

@@ -45,6 +45,7 @@ const (
 	TypeUnavailable = "Unavailable"    // the server is away, busy or slow
 	TypeTimeout     = "Timeout"        // the attempt's time is over
 	TypeStopping    = "WorkerStopping" // this process is shutting down
+	TypeRevision    = "OtherRevision"  // this process has another revision of the operator's folder
 	TypePanic       = "Panic"          // a bug; seldom the same twice
 	TypeInternal    = "Internal"       // nothing of the above
 )

@@ -7,8 +7,7 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/util/retry"
 
 	"go.temporal.io/sdk/activity"
@@ -20,15 +19,20 @@ import (
 // error; neither is one that is being deleted when the finalizer is to be added, for then it can't be.
 func (a *Activities) finalizer(ctx context.Context, in plan.FinalizerInput) error {
 	i := in.Instance
-	api := a.cluster.resource(i)
-	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		u, err := api.Get(ctx, i.Name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
+	settled := func(u *unstructured.Unstructured) bool {
 		has := slices.Contains(u.GetFinalizers(), plan.Finalizer)
-		if string(u.GetUID()) != i.UID || has != in.Remove || !in.Remove && u.GetDeletionTimestamp() != nil {
-			return nil
+		return string(u.GetUID()) != i.UID || has != in.Remove || !in.Remove && u.GetDeletionTimestamp() != nil
+	}
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		u := a.resources.get(resourceRef(i))
+		if u == nil || settled(u) {
+			var err error
+			if u, err = a.readResource(ctx, i); err != nil {
+				return err
+			}
+			if settled(u) {
+				return nil
+			}
 		}
 		finalizers := slices.DeleteFunc(slices.Clone(u.GetFinalizers()), func(f string) bool { return f == plan.Finalizer })
 		if !in.Remove {
@@ -41,8 +45,7 @@ func (a *Activities) finalizer(ctx context.Context, in plan.FinalizerInput) erro
 		if err != nil {
 			return err
 		}
-		_, err = api.Patch(ctx, i.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
-		return err
+		return a.patchResource(ctx, i, patch)
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return a.local(ctx, fmt.Errorf("set the finalizer of %s: %w", i, err))

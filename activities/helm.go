@@ -168,7 +168,7 @@ func (t *attempt) converge(ctx context.Context, h *client, w *wanted, again bool
 		}
 		t.phase(string(step), fmt.Sprintf("release %q in %s", h.name, h.namespace))
 		t.log.Info("release", "name", h.name, "namespace", h.namespace, "state", string(state), "step", string(step))
-		h.rec.reset()
+		h.begin()
 		switch step {
 		case stepInstall, stepReinstall:
 			did, err = "installed", t.install(ctx, h, w, step == stepReinstall)
@@ -205,7 +205,7 @@ func (t *attempt) install(ctx context.Context, h *client, w *wanted, replace boo
 	in.Labels, in.PostRenderer, in.Description = t.recordLabels(w), post, t.description("installed")
 	in.DisableOpenAPIValidation, in.Timeout = true, remaining(ctx)
 	_, err = in.Run(chrt, values)
-	return h.outcome("install", err, post.ran)
+	return h.outcome("install", err, post)
 }
 
 // upgrade makes the next revision with Helm's upgrade.
@@ -221,16 +221,21 @@ func (t *attempt) upgrade(ctx context.Context, h *client, w *wanted) error {
 	up.Labels, up.PostRenderer, up.Description = t.recordLabels(w), post, t.description("upgraded")
 	up.DisableOpenAPIValidation, up.Timeout = true, remaining(ctx)
 	_, err = up.Run(h.name, chrt, values)
-	return h.outcome("upgrade", err, post.ran)
+	return h.outcome("upgrade", err, post)
+}
+
+// begin forgets what the step before has left in the recorders.
+func (h *client) begin() {
+	h.rec.reset()
+	h.records.failed, h.records.created, h.objects.hook = nil, false, nil
 }
 
 // outcome judges what Helm returned, and what it kept to itself.
-func (h *client) outcome(what string, err error, rendered bool) error {
+func (h *client) outcome(what string, err error, post *labeller) error {
 	if err != nil {
-		return fmt.Errorf("%s release %q: %w", what, h.name, h.explain(err, rendered))
+		return fmt.Errorf("%s release %q: %w", what, h.name, h.explain(err, post))
 	}
 	if failed := h.records.failed; failed != nil {
-		h.records.failed = nil
 		return fmt.Errorf("%s release %q: record it: %w", what, h.name, failed)
 	}
 	return nil

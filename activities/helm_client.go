@@ -47,9 +47,8 @@ type client struct {
 	name, namespace string
 	config          *action.Configuration
 	records         *records
+	objects         *objects
 	rec             *record
-	// lenient lets objects be whose kind the server no longer knows.
-	lenient bool
 }
 
 func (t *attempt) helmClient(name, namespace string) (*client, error) {
@@ -66,9 +65,10 @@ func (t *attempt) helmClient(name, namespace string) (*client, error) {
 	k := kube.New(getter)
 	k.Namespace = namespace
 	h.records = &records{Driver: driver.NewSecrets(core.Secrets(namespace))}
+	h.objects = &objects{Client: k, rec: t.rec}
 	h.config = &action.Configuration{
 		RESTClientGetter: getter,
-		KubeClient:       &objects{Client: k, lenient: &h.lenient, rec: t.rec},
+		KubeClient:       h.objects,
 		Releases:         storage.Init(h.records),
 		Log:              func(string, ...any) {}, // Helm logs values
 		HookOutputFunc:   func(_, _, _ string) io.Writer { return io.Discard },
@@ -97,22 +97,25 @@ func (h *client) drop(r *release.Release) error {
 }
 
 // explain judges an error of Helm's, whose own errors are mostly text: what the API server refused meanwhile is the
-// cause; if it refused nothing and the chart never rendered, the chart is; if nothing else is left, Helm found objects
-// of the release's names that aren't the release's.
-func (h *client) explain(err error, rendered bool) error {
+// cause. If it refused nothing, the moment tells: before the chart has rendered it is the chart's fault; between that
+// and the first record, Helm has found objects that are not the release's; afterwards it may be a hook. Post is nil for
+// an uninstall, which renders nothing.
+func (h *client) explain(err error, post *labeller) error {
 	var own *fault
 	switch refusals := h.rec.all(); {
 	case errors.As(err, &own), asNoMatch(err), errors.Is(err, driver.ErrNoDeployedReleases), errors.Is(err, driver.ErrReleaseExists):
 		return err
+	case h.objects.hook != nil:
+		return retryable(TypeNotReady, err, "look at the hook's Job or Pod; it is run again at the next attempt")
 	case len(refusals) > 0:
 		causes := make([]error, len(refusals))
 		for i, r := range refusals {
 			causes[i] = r.err
 		}
 		return &refused{err: err, causes: causes}
-	case classify(err).Type != TypeInternal:
+	case classify(err).Type != TypeInternal || post == nil || h.records.created:
 		return err
-	case !rendered:
+	case !post.ran:
 		return terminal(TypeChart, err, "render the chart with the same values to see the fault")
 	}
 	return retryable(TypeConflict, err, "delete the object that the message names, or let another release name it")
@@ -122,6 +125,15 @@ func (h *client) explain(err error, rendered bool) error {
 type records struct {
 	driver.Driver
 	failed error
+	// created tells that the action has begun: its record stands.
+	created bool
+}
+
+// Create implements driver.Creator.
+func (r *records) Create(key string, rls *release.Release) error {
+	err := r.Driver.Create(key, rls)
+	r.created = r.created || err == nil
+	return err
 }
 
 // Update implements driver.Updator.
@@ -137,8 +149,20 @@ func (r *records) Update(key string, rls *release.Release) error {
 // manifest's fault from the server's.
 type objects struct {
 	*kube.Client
-	lenient *bool
-	rec     *record
+	// lenient lets objects be whose kind the server no longer knows.
+	lenient bool
+	// hook is why the last hook didn't get ready.
+	hook error
+	rec  *record
+}
+
+// WatchUntilReady implements kube.Interface. Only hooks are waited for in this way.
+func (o *objects) WatchUntilReady(list kube.ResourceList, timeout time.Duration) error {
+	err := o.Client.WatchUntilReady(list, timeout)
+	if err != nil {
+		o.hook = err
+	}
+	return err
 }
 
 // Build implements kube.Interface.
@@ -147,7 +171,7 @@ func (o *objects) Build(r io.Reader, _ bool) (kube.ResourceList, error) {
 	switch {
 	case err == nil:
 		return list, nil
-	case *o.lenient && utilerrors.FilterOut(err, asNoMatch) == nil:
+	case o.lenient && utilerrors.FilterOut(err, asNoMatch) == nil:
 		return list, nil
 	case asNoMatch(err) || classify(err).Type != TypeInternal:
 		return list, err

@@ -65,6 +65,27 @@ func TestHelmKeeps(t *testing.T) {
 	b.wantHistory("1 deployed")
 }
 
+// A hook that doesn't end uses up the attempt, and is run again by the next one, under the same revision.
+func TestHelmHookWaits(t *testing.T) {
+	b := helmBench(t)
+	b.chart(map[string]string{
+		"a.yaml": fmt.Sprintf(configMap, "a"),
+		"h.yaml": strings.Replace(strings.Replace(wrongHook, "specc: {}\n", "", 1), "{restart", "{nodeSelector: {no: where}, restart", 1),
+	})
+	for range 2 {
+		_, err := b.run((*attempt).helm, app(), 3*time.Second)
+		if f, ok := err.(*fault); !ok || f.Type != TypeNotReady || f.Terminal || f.Hint == "" {
+			t.Fatalf("got %v", err)
+		}
+		b.wantHistory("1 failed")
+	}
+	if b.object("v1", "ConfigMap", "a") != nil {
+		t.Error("the hook came after what it should come before")
+	}
+	b.chart(map[string]string{"a.yaml": fmt.Sprintf(configMap, "a")})
+	b.must((*attempt).helm, app())
+}
+
 // A release whose kind has gone from the server can still be uninstalled.
 func TestHelmKindIsGone(t *testing.T) {
 	b := helmBench(t)

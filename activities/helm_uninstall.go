@@ -24,7 +24,7 @@ func (t *attempt) uninstall(ctx context.Context, h *client) (plan.CommandResult,
 		return plan.CommandResult{Message: fmt.Sprintf("release %q in %s is not this resource's; left alone", h.name, h.namespace)}, nil
 	}
 	t.phase("uninstall", fmt.Sprintf("release %q in %s", h.name, h.namespace))
-	h.rec.reset()
+	h.begin()
 	if err := t.remove(ctx, h, history); err != nil {
 		return plan.CommandResult{}, err
 	}
@@ -36,13 +36,13 @@ func (t *attempt) uninstall(ctx context.Context, h *client) (plan.CommandResult,
 func (t *attempt) remove(ctx context.Context, h *client, history []*release.Release) error {
 	last := history[len(history)-1]
 	if last.Info.Status != release.StatusUninstalled {
-		h.lenient = true
+		h.objects.lenient = true
 		un := action.NewUninstall(h.config)
 		un.KeepHistory, un.Description, un.Timeout = true, t.description("uninstalled"), remaining(ctx)
 		un.DeletionPropagation = "foreground"
 		_, err := un.Run(h.name)
-		h.lenient = false
-		if err := h.outcome("uninstall", err, true); err != nil {
+		h.objects.lenient = false
+		if err := h.outcome("uninstall", err, nil); err != nil {
 			return err
 		}
 	}

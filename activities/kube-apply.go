@@ -59,6 +59,9 @@ func (t *attempt) kubeApply(ctx context.Context) (plan.CommandResult, error) {
 			if err := t.await(ctx, "waiting until established", []plan.ObjectRef{refOf(u)}, healthy); err != nil {
 				return plan.CommandResult{}, err
 			}
+			if changed {
+				t.cluster.mapper.Reset()
+			}
 		}
 	}
 	res := plan.CommandResult{Changed: written > 0, Objects: refs}

@@ -70,13 +70,6 @@ func (t *attempt) kubePatch(ctx context.Context) (plan.CommandResult, error) {
 // patch patches one object and says what it did, in a word or two.
 func (t *attempt) patch(ctx context.Context, p *unstructured.Unstructured) (string, error) {
 	ref := refOf(p)
-	live, err := t.cluster.get(ctx, ref)
-	if err != nil {
-		return "", err
-	}
-	if live == nil {
-		return t.missing(ref)
-	}
 	// The status is its controller's; kinds without a status subresource would take it.
 	unstructured.RemoveNestedField(p.Object, "status")
 	body, err := json.Marshal(p.Object)
@@ -87,12 +80,26 @@ func (t *attempt) patch(ctx context.Context, p *unstructured.Unstructured) (stri
 	if err != nil {
 		return "", err
 	}
-	unchanged, err := patchesNothing(p.GroupVersionKind(), kind, live, body)
-	if err != nil {
-		return "", invalid(fmt.Errorf("patch %s: %w", describe(ref), err), "the patch's shape doesn't fit the object's")
+	// What this process last saw of the object can only say that the patch is needed, never that it isn't: somebody
+	// else may have changed the object since. So it saves a read where there is something to write, and nothing else.
+	live, unchanged := t.patched.get(ref), true
+	if live != nil {
+		unchanged, err = patchesNothing(p.GroupVersionKind(), kind, live, body)
 	}
-	if unchanged {
-		return "nothing to change in", nil
+	if unchanged || err != nil {
+		if live, err = t.cluster.get(ctx, ref); err != nil {
+			return "", err
+		}
+		if live == nil {
+			return t.missing(ref)
+		}
+		unchanged, err = patchesNothing(p.GroupVersionKind(), kind, live, body)
+		if err != nil {
+			return "", invalid(fmt.Errorf("patch %s: %w", describe(ref), err), "the patch's shape doesn't fit the object's")
+		}
+		if unchanged {
+			return "nothing to change in", nil
+		}
 	}
 	api, err := t.cluster.client(ref)
 	if err != nil {
@@ -106,7 +113,9 @@ func (t *attempt) patch(ctx context.Context, p *unstructured.Unstructured) (stri
 		return t.missing(ref)
 	case err != nil:
 		return "", fmt.Errorf("patch %s: %w", describe(ref), err)
-	case now.GetResourceVersion() == live.GetResourceVersion():
+	}
+	t.patched.put(ref, now)
+	if now.GetResourceVersion() == live.GetResourceVersion() {
 		return "nothing to change in", nil
 	}
 	return "patched", nil

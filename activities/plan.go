@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mainstay-dev/mainstay/specs"
 	"github.com/mainstay-dev/mainstay/specs/plan"
@@ -18,7 +17,7 @@ import (
 // to know the resource's state: it may be being deleted.
 func (a *Activities) plan(ctx context.Context, op *specs.Operator, in plan.PlanInput) (plan.PlanResult, error) {
 	i := in.Instance
-	u, err := a.cluster.resource(i).Get(ctx, i.Name, metav1.GetOptions{})
+	u, err := a.readResource(ctx, i)
 	if apierrors.IsNotFound(err) || err == nil && string(u.GetUID()) != i.UID {
 		return plan.PlanResult{Resource: plan.ResourceSignal{Revision: op.Plan.Digest, Gone: true}}, nil
 	}

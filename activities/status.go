@@ -12,9 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
@@ -25,7 +23,7 @@ import (
 // is there already.
 func (a *Activities) status(ctx context.Context, in plan.StatusInput) error {
 	now := time.Now()
-	before, after, err := writeStatus(ctx, a.cluster.resource(in.Instance), in.Instance, func(s map[string]any) {
+	before, after, err := a.writeStatus(ctx, in.Instance, func(s map[string]any) {
 		mergeStatus(s, in, now)
 		if in.RunID != "" {
 			s["workflow"] = a.link(in)
@@ -53,25 +51,35 @@ func (a *Activities) link(in plan.StatusInput) map[string]any {
 
 // writeStatus changes the status of the resource with that very uid, in one conditional write; if someone else was
 // faster it reads again. It returns the status before and after, both nil if the resource is gone.
-func writeStatus(ctx context.Context, api dynamic.ResourceInterface, i plan.Instance, change func(status map[string]any)) (before, after map[string]any, err error) {
-	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		u, err := api.Get(ctx, i.Name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		if string(u.GetUID()) != i.UID {
-			before, after = nil, nil
-			return nil
-		}
+func (a *Activities) writeStatus(ctx context.Context, i plan.Instance, change func(status map[string]any)) (before, after map[string]any, err error) {
+	var patch map[string]any
+	compute := func(u *unstructured.Unstructured) {
 		before, _, _ = unstructured.NestedMap(u.Object, "status") // a status of another shape is replaced
 		if before == nil {
 			before = map[string]any{}
 		}
 		after = (&unstructured.Unstructured{Object: before}).DeepCopy().Object
 		change(after)
-		patch := difference(before, after)
-		if len(patch) == 0 {
-			return nil
+		patch = difference(before, after)
+	}
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		patch = nil
+		u := a.resources.get(resourceRef(i))
+		if u != nil && string(u.GetUID()) == i.UID {
+			compute(u)
+		}
+		if len(patch) == 0 || u == nil || string(u.GetUID()) != i.UID {
+			var err error
+			if u, err = a.readResource(ctx, i); err != nil {
+				return err
+			}
+			if string(u.GetUID()) != i.UID {
+				before, after = nil, nil
+				return nil
+			}
+			if compute(u); len(patch) == 0 {
+				return nil
+			}
 		}
 		body, err := json.Marshal(map[string]any{
 			"metadata": map[string]any{"uid": u.GetUID(), "resourceVersion": u.GetResourceVersion()},
@@ -80,8 +88,7 @@ func writeStatus(ctx context.Context, api dynamic.ResourceInterface, i plan.Inst
 		if err != nil {
 			return fmt.Errorf("encode: %w", err)
 		}
-		_, err = api.Patch(ctx, i.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager}, "status")
-		return err
+		return a.patchResource(ctx, i, body, "status")
 	})
 	if apierrors.IsNotFound(err) {
 		return nil, nil, nil
@@ -207,7 +214,7 @@ func (t *attempt) report(ctx context.Context, f *fault) {
 		state = plan.StateFailed
 	}
 	now := time.Now()
-	_, _, err := writeStatus(ctx, t.cluster.resource(t.in.Instance), t.in.Instance, func(s map[string]any) {
+	_, _, err := t.writeStatus(ctx, t.in.Instance, func(s map[string]any) {
 		if e := t.in.Event; e != nil {
 			recordAttempt(s, "rules", e.Rule, "", state, t.number, f.message())
 			return

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -12,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
 	"github.com/mainstay-dev/mainstay/specs/render"
@@ -51,10 +51,17 @@ func (t *attempt) vars(ctx context.Context) (map[string]any, error) {
 	return vars, nil
 }
 
-// customResource reads the resource from the API server: the virtual store may be a moment behind the generation that
-// is being deployed, and nothing would tell. A resource that is gone while it is undeployed is known by name only.
+// customResource reads the resource: for a reaction from the virtual store, if that has it, and else from the API
+// server: the store may be a moment behind the generation that is being deployed, and nothing would tell. A resource
+// that is gone while it is undeployed is known by name only.
 func (t *attempt) customResource(ctx context.Context) (map[string]any, error) {
 	i := t.in.Instance
+	if t.in.Event != nil && t.objects != nil {
+		key := virtual.Key{Kind: virtual.ParseKind(i.Resource.APIVersion(), i.Resource.Kind), Namespace: i.Namespace, Name: i.Name}
+		if o, ok := t.objects.Get(key); ok && o.UID == i.UID {
+			return decodeObject(o.JSON)
+		}
+	}
 	u, err := t.cluster.resource(i).Get(ctx, i.Name, metav1.GetOptions{})
 	gone := apierrors.IsNotFound(err) || err == nil && i.UID != "" && string(u.GetUID()) != i.UID
 	switch {
@@ -134,7 +141,7 @@ func (t *attempt) lastKnown(key virtual.Key, e plan.Event) map[string]any {
 
 func decodeObject(b []byte) (map[string]any, error) {
 	var u unstructured.Unstructured
-	if err := json.Unmarshal(b, &u.Object); err != nil {
+	if err := utiljson.Unmarshal(b, &u.Object); err != nil {
 		return nil, fmt.Errorf("decode the stored object: %w", err)
 	}
 	unstructured.RemoveNestedField(u.Object, "metadata", "managedFields")

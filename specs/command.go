@@ -191,12 +191,12 @@ func (c *compiler) file(d *document, n *yaml.Node, s string) (string, bool) {
 	if _, ok := c.op.Files[p]; ok {
 		return p, true
 	}
-	text, exists := c.files[p]
+	_, exists := c.files[p]
 	switch {
 	case exists && c.inChart(p) != "":
 		d.errorf(n, "a chart's own files are Helm's; put this one outside of it", "%q is a part of the chart %s", s, c.inChart(p))
-	case exists && text == "":
-		d.errorf(n, "", "%q is empty or no text", s)
+	case exists:
+		d.errorf(n, "", "%q is no text", s)
 	case c.hasFolder(p):
 		d.errorf(n, "", "%q is a folder, not a file", s)
 	default:

@@ -125,7 +125,7 @@ func (m *mapping) expect(key, want string) {
 	}
 }
 
-// form is the string under a key that must be there and look a certain way.
+// form is the string under a key that must be there and look a certain way; "" after a finding.
 func (m *mapping) form(key string, re *regexp.Regexp, hint string) string {
 	if !m.need(key, hint) {
 		return ""
@@ -133,6 +133,7 @@ func (m *mapping) form(key string, re *regexp.Regexp, hint string) string {
 	s, ok := m.str(key)
 	if ok && !re.MatchString(s) {
 		m.errorf(m.vals[key], hint, "%q is no %s", s, key)
+		return ""
 	}
 	return s
 }

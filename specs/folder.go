@@ -26,18 +26,23 @@ const (
 // folder is a snapshot of an operator's folder, read once, so that what was checked is what runs.
 type folder struct {
 	dir string // as the caller wrote it
-	// files are all regular files by slash path. The content is kept where it is text outside of a chart, and of
-	// *.yaml everywhere; else it is "".
-	files map[string]string
+	// files are all regular files by slash path.
+	files map[string]content
 	// charts are the folders that hold a Chart.yaml.
 	charts map[string]bool
 	digest string
 	found  Findings
 }
 
+// content is a file's text, without a byte order mark; a file that isn't UTF-8 or holds NUL has none.
+type content struct {
+	text   string
+	isText bool
+}
+
 // readFolder reads dir. Mistakes are in found; the folder is usable all the same.
 func readFolder(dir string) *folder {
-	f := &folder{dir: dir, files: map[string]string{}, charts: map[string]bool{}}
+	f := &folder{dir: dir, files: map[string]content{}, charts: map[string]bool{}}
 	// Through os.Root no path can leave the folder, whatever links it goes over and whoever changes them meanwhile.
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -71,9 +76,9 @@ func (f *folder) inChart(file string) string {
 // texts are the files that templates and commands may read: all text outside of charts.
 func (f *folder) texts() map[string]string {
 	out := map[string]string{}
-	for name, text := range f.files {
-		if text != "" && f.inChart(name) == "" {
-			out[name] = text
+	for name, c := range f.files {
+		if c.isText && f.inChart(name) == "" {
+			out[name] = c.text
 		}
 	}
 	return out
@@ -174,13 +179,15 @@ func (w *walker) file(name string) {
 	sum := sha256.Sum256(b)
 	w.sums[name] = sum[:]
 	text := strings.TrimPrefix(string(b), "\ufeff")
-	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-		text = ""
-		if isYAML(name) {
-			w.add(name, "", "no text: not valid UTF-8, or with NUL characters in it")
-		}
+	switch {
+	case utf8.ValidString(text) && !strings.ContainsRune(text, 0):
+		w.files[name] = content{text, true}
+	case isYAML(name):
+		w.add(name, "", "no text: not valid UTF-8, or with NUL characters in it")
+		fallthrough
+	default:
+		w.files[name] = content{}
 	}
-	w.files[name] = text
 	if path.Base(name) == "Chart.yaml" && path.Dir(name) != "." {
 		w.charts[path.Dir(name)] = true
 	}

@@ -14,7 +14,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
@@ -133,21 +132,21 @@ func load(dir string) (*Operator, Findings) {
 		return nil, Findings{{File: dir, Message: fmt.Sprintf("has no absolute path: %v", err)}}
 	}
 	f := readFolder(dir)
-	text, ok := f.files[Description]
+	description, ok := f.files[Description]
 	if !ok {
 		if len(f.found) == 0 {
 			f.add(Description, "", "no such file")
 		}
 		return nil, f.found
 	}
-	if text == "" && slices.ContainsFunc(f.found, func(x Finding) bool { return x.File == f.path(Description) }) {
+	if !description.isText {
 		return nil, f.found
 	}
 	c := &compiler{folder: f, op: &Operator{
 		Dir: abs, Files: f.texts(),
 		Plan: &plan.Operator{Name: filepath.Base(abs), Digest: f.digest, Profiles: map[string]*plan.Profile{}},
 	}}
-	if d := parse(f.path(Description), text, &f.found); d != nil {
+	if d := parse(f.path(Description), description.text, &f.found); d != nil {
 		c.operator(d)
 	}
 	return c.op, f.found

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -167,6 +168,13 @@ func (s *temporalServer) SignalWorkflow(_ context.Context, id, _, signal string,
 	return s.call(id, signal, arg, nil)
 }
 
+// made are the calls so far.
+func (s *temporalServer) made() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
+}
+
 // of reads a workflow's state with fn; fn gets nil if there is none.
 func (s *temporalServer) of(id string, fn func(*workflow)) {
 	s.mu.Lock()
@@ -305,4 +313,11 @@ func (b *bench) believes(name, uid string, want ...string) {
 			b.Errorf("the workflow of %s believes %v, want %q", name, w.believes, want)
 		}
 	})
+}
+
+// traces counts what the sender remembers of instances.
+func (b *bench) traces() (n int) {
+	synctest.Wait()
+	b.watcher.locked(func() { n = len(b.watcher.byUID) })
+	return n
 }

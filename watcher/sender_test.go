@@ -69,7 +69,7 @@ func TestResourceSignals(t *testing.T) {
 				t.Errorf("gone: %+v", w.resource)
 			}
 		})
-		if n := len(b.watcher.byUID) + len(b.watcher.byLabel) + len(b.watcher.byNamespace); n != 0 {
+		if n := b.traces(); n != 0 {
 			t.Errorf("%d traces of a gone resource are left", n)
 		}
 	})
@@ -88,7 +88,7 @@ func TestGoneStartsNothing(t *testing.T) {
 				t.Error("a workflow was started for a resource that is gone")
 			}
 		})
-		if len(b.watcher.byUID) != 0 {
+		if b.traces() != 0 {
 			t.Error("it is still remembered")
 		}
 	})
@@ -140,15 +140,15 @@ func TestAnUnchangedHashIsNoSignal(t *testing.T) {
 		b.put(demos, "default", "a", "uid-a")
 		b.put(services, "default", "s", "s1", b.belongs("a"))
 		b.believes("a", "uid-a", "services default/s")
-		calls := len(b.temporal.calls)
+		calls := len(b.temporal.made())
 		b.put(services, "default", "s", "s1", b.belongs("a"), `"generation":9`)
 		synctest.Wait()
-		if n := len(b.temporal.calls); n != calls {
+		if n := len(b.temporal.made()); n != calls {
 			t.Errorf("%d signals for a new resourceVersion and generation", n-calls)
 		}
 		b.put(services, "default", "s", "s2", b.belongs("a"))
 		synctest.Wait()
-		if n := len(b.temporal.calls); n != calls+1 {
+		if n := len(b.temporal.made()); n != calls+1 {
 			t.Errorf("%d signals for a recreated object, want 1", n-calls)
 		}
 	})
@@ -249,11 +249,11 @@ func TestTurnsAreFair(t *testing.T) {
 				b.put(services, "default", fmt.Sprintf("%s-%d", name, i), fmt.Sprintf("%s-%d", name, i), b.belongs(name))
 			}
 		}
-		before := len(b.temporal.calls)
+		before := len(b.temporal.made())
 		close(open)
 		synctest.Wait()
 		var order strings.Builder
-		for _, call := range b.temporal.calls[before:] {
+		for _, call := range b.temporal.made()[before:] {
 			order.WriteByte(call[len("dirty demos/default/")])
 		}
 		if got := order.String(); strings.Contains(got, "aaa") || strings.Contains(got, "bbb") {
@@ -286,7 +286,7 @@ func TestRetriesBackOff(t *testing.T) {
 		b.temporal.set(func(s *temporalServer) { s.refuse = func(string, string) error { return errors.New("away") } })
 		b.put(demos, "default", "a", "uid-a")
 		time.Sleep(time.Minute)
-		if n := len(b.temporal.calls); n < 8 || n > 25 {
+		if n := len(b.temporal.made()); n < 8 || n > 25 {
 			t.Errorf("%d attempts in a minute", n)
 		}
 		b.temporal.set(func(s *temporalServer) { s.refuse = nil })
@@ -304,7 +304,7 @@ func TestRestlessInstanceIsThrottled(t *testing.T) {
 			synctest.Wait()
 			time.Sleep(time.Millisecond)
 		}
-		if n := len(b.temporal.calls); n > signalBurst+20 {
+		if n := len(b.temporal.made()); n > signalBurst+20 {
 			t.Errorf("%d signals in 3 seconds", n)
 		}
 		time.Sleep(time.Second)
@@ -413,10 +413,10 @@ func TestACompletedWorkflowStaysCompleted(t *testing.T) {
 		b.put(services, "default", "s1", "s1", b.belongs("a"))
 		b.put(demos, "default", "a", "uid-a", `"generation":5`)
 		time.Sleep(time.Minute)
-		calls := len(b.temporal.calls)
+		calls := len(b.temporal.made())
 		b.put(services, "default", "s2", "s2", b.belongs("a"))
 		time.Sleep(time.Minute)
-		if n := len(b.temporal.calls); n != calls || n > 6 {
+		if n := len(b.temporal.made()); n != calls || n > 6 {
 			t.Errorf("%d signals to a completed workflow, %d at first", n, calls)
 		}
 	})
@@ -442,8 +442,8 @@ func TestRecreatedUnderItsOldName(t *testing.T) {
 			}
 		})
 		b.believes("a", "new-0002", "services default/s", "services default/t")
-		if len(b.watcher.byUID) != 1 {
-			t.Errorf("%d instances are remembered", len(b.watcher.byUID))
+		if b.traces() != 1 {
+			t.Errorf("%d instances are remembered", b.traces())
 		}
 	})
 }

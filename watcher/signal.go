@@ -139,6 +139,11 @@ func (s *sender) sendObjects(ctx context.Context, q *queue) outcome {
 		q.forget()
 		s.mu.Unlock()
 		return outcome{}
+	case q.profile != nil && len(q.profile.Rules) == 0:
+		q.unsynced, q.list = false, nil
+		q.forget()
+		s.mu.Unlock()
+		return outcome{} // no rule, nothing to tell
 	case q.list == nil && q.unsynced && q.profile != nil && s.resyncable(q.profile):
 		// What changed so far is in the list; what changes from here on comes after it.
 		q.list = &list{profile: q.profile}

@@ -38,6 +38,7 @@ func Maintain(ctx workflow.Context, in plan.MaintainInput) error {
 	if err := m.handle(); err != nil {
 		return err
 	}
+	m.lastPhase, _, _ = m.phase() // the search attribute says so already: from the start, or from the run before
 	m.startStatusWriter()
 	if in.State == nil {
 		if err := m.learn(ctx); err != nil {

@@ -64,10 +64,10 @@ type StatusInput struct {
 	// Reason is a CamelCase word for machines, Message a sentence for people; both go to the conditions.
 	Reason    string          `json:"reason"`
 	Message   string          `json:"message"`
-	Commands  []CommandStatus `json:"commands,omitempty"`
-	Rules     []RuleStatus    `json:"rules,omitempty"`
-	Inventory []ObjectRef     `json:"inventory,omitempty"`
-	Releases  []Release       `json:"releases,omitempty"`
+	Commands  []CommandStatus `json:"commands,omitzero"`
+	Rules     []RuleStatus    `json:"rules,omitzero"`
+	Inventory []ObjectRef     `json:"inventory,omitzero"`
+	Releases  []Release       `json:"releases,omitzero"`
 	// RunID of the Maintain workflow, for the link.
 	RunID string `json:"runId,omitempty"`
 }

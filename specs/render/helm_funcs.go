@@ -79,7 +79,7 @@ func helmFuncs(r *run) template.FuncMap {
 		}
 	}
 	for name, f := range funcs {
-		funcs[name] = metered1(r, f)
+		funcs[name] = counted(r, f)
 	}
 	funcs["_print"] = func(source string, v any) (string, error) {
 		s, ok := text(v)
@@ -94,8 +94,8 @@ func helmFuncs(r *run) template.FuncMap {
 	return funcs
 }
 
-// metered1 is f, with what it returns counted.
-func metered1(r *run, f any) any {
+// counted is f, with what it returns counted.
+func counted(r *run, f any) any {
 	v := reflect.ValueOf(f)
 	return reflect.MakeFunc(v.Type(), func(args []reflect.Value) []reflect.Value {
 		r.check()

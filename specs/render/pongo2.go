@@ -12,6 +12,9 @@ import (
 
 // renderPongo2 renders a pongo2 template in a set of its own, so that nothing is shared between two renderings.
 func renderPongo2(r *run, t Template, vars map[string]any) (string, error) {
+	if err := register(); err != nil {
+		return "", err
+	}
 	l := &loader{run: r, sources: map[string]*source{}}
 	src, err := scan(t.Name, t.Text)
 	if err != nil {

@@ -1,37 +1,38 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/flosch/pongo2/v6"
 )
 
-// pongo2 keeps tags and filters in a registry of the process; nothing else in it uses pongo2.
-func init() {
+// register adds our tags and filters to pongo2's registry, which belongs to the process; nothing else in it uses
+// pongo2. It runs once, at the first rendering.
+var register = sync.OnceValue(func() error {
 	pongo2.SetAutoescape(false)
-	for name, err := range map[string]error{
-		"_":      pongo2.RegisterTag("_", parsePrint),
-		"_enter": pongo2.RegisterTag("_enter", parseGuard(func(r *run) { r.enter("a macro") })),
-		"_leave": pongo2.RegisterTag("_leave", parseGuard((*run).leave)),
-		"for":    pongo2.ReplaceTag("for", parseFor),
-		"set":    pongo2.ReplaceTag("set", parseSet),
-	} {
-		if err != nil {
-			panic(fmt.Sprintf("pongo2 tag %s: %v", name, err)) // another package has taken the name: caught by any test
-		}
-	}
+	err := errors.Join(
+		pongo2.RegisterTag("_", parsePrint),
+		pongo2.RegisterTag("_enter", parseGuard(func(r *run) { r.enter("a macro") })),
+		pongo2.RegisterTag("_leave", parseGuard((*run).leave)),
+		pongo2.ReplaceTag("for", parseFor),
+		pongo2.ReplaceTag("set", parseSet),
+	)
 	for name, f := range shared {
-		register := pongo2.RegisterFilter
+		add := pongo2.RegisterFilter
 		if pongo2.FilterExists(name) {
-			register = pongo2.ReplaceFilter
+			add = pongo2.ReplaceFilter
 		}
-		if err := register(name, asPongo2Filter(name, f)); err != nil {
-			panic(fmt.Sprintf("pongo2 filter %s: %v", name, err))
-		}
+		err = errors.Join(err, add(name, asPongo2Filter(name, f)))
 	}
-}
+	if err != nil {
+		return fmt.Errorf("set up pongo2: %w", err)
+	}
+	return nil
+})
 
 func asPongo2Filter(name string, f filter) pongo2.FilterFunction {
 	return func(in, param *pongo2.Value) (*pongo2.Value, *pongo2.Error) {

@@ -134,7 +134,8 @@ type getter struct {
 	namespace string
 }
 
-func (g *getter) ToRESTConfig() (*rest.Config, error) { return g.config, nil }
+// ToRESTConfig returns a copy: the clients that Helm makes of it write into it.
+func (g *getter) ToRESTConfig() (*rest.Config, error) { return rest.CopyConfig(g.config), nil }
 
 func (g *getter) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
 	return g.discovery, nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.temporal.io/api/enums/v1"
+	sdkpb "go.temporal.io/api/sdk/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -153,7 +154,7 @@ func TestWhatTemporalShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var details struct{ CurrentDetails string }
+	var details sdkpb.WorkflowMetadata
 	if err := v.Get(&details); err != nil || !strings.Contains(details.CurrentDetails, "| 1 | helm web | Succeeded |") {
 		t.Errorf("current details = %q, %v", details.CurrentDetails, err)
 	}
