@@ -169,11 +169,14 @@ func (t *attempt) converge(ctx context.Context, h *client, w *wanted, again bool
 		t.phase(string(step), fmt.Sprintf("release %q in %s", h.name, h.namespace))
 		t.log.Info("release", "name", h.name, "namespace", h.namespace, "state", string(state), "step", string(step))
 		h.begin()
+		var made *release.Release
 		switch step {
 		case stepInstall, stepReinstall:
-			did, err = "installed", t.install(ctx, h, w, step == stepReinstall)
+			made, err = t.install(ctx, h, w, step == stepReinstall)
+			did = "installed"
 		case stepUpgrade:
-			did, err = "upgraded", t.upgrade(ctx, h, w)
+			made, err = t.upgrade(ctx, h, w)
+			did = "upgraded"
 		case stepRedo:
 			err = h.drop(history[len(history)-1])
 		case stepGiveUp:
@@ -189,30 +192,33 @@ func (t *attempt) converge(ctx context.Context, h *client, w *wanted, again bool
 		if err != nil {
 			return did, nil, err
 		}
+		if made != nil {
+			return did, append(history, made), nil
+		}
 	}
 	return did, nil, retryable(TypeConflict, fmt.Errorf("release %q in %s keeps changing", h.name, h.namespace), "find out who else changes it")
 }
 
 // install makes a revision with Helm's install. Replace lets it follow records of revisions that are not up.
-func (t *attempt) install(ctx context.Context, h *client, w *wanted, replace bool) error {
+func (t *attempt) install(ctx context.Context, h *client, w *wanted, replace bool) (*release.Release, error) {
 	chrt, values, err := t.inputs(ctx, h, w, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	post := &labeller{value: t.in.Instance.Label()}
 	in := action.NewInstall(h.config)
 	in.ReleaseName, in.Namespace, in.Replace = h.name, h.namespace, replace
 	in.Labels, in.PostRenderer, in.Description = t.recordLabels(w), post, t.description("installed")
 	in.DisableOpenAPIValidation, in.Timeout = true, remaining(ctx)
-	_, err = in.Run(chrt, values)
-	return h.outcome("install", err, post)
+	made, err := in.Run(chrt, values)
+	return made, h.outcome("install", err, post)
 }
 
 // upgrade makes the next revision with Helm's upgrade.
-func (t *attempt) upgrade(ctx context.Context, h *client, w *wanted) error {
+func (t *attempt) upgrade(ctx context.Context, h *client, w *wanted) (*release.Release, error) {
 	chrt, values, err := t.inputs(ctx, h, w, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	post := &labeller{value: t.in.Instance.Label()}
 	up := action.NewUpgrade(h.config)
@@ -220,8 +226,8 @@ func (t *attempt) upgrade(ctx context.Context, h *client, w *wanted) error {
 	up.ResetValues = true // else no values would mean the old ones
 	up.Labels, up.PostRenderer, up.Description = t.recordLabels(w), post, t.description("upgraded")
 	up.DisableOpenAPIValidation, up.Timeout = true, remaining(ctx)
-	_, err = up.Run(h.name, chrt, values)
-	return h.outcome("upgrade", err, post)
+	made, err := up.Run(h.name, chrt, values)
+	return made, h.outcome("upgrade", err, post)
 }
 
 // begin forgets what the step before has left in the recorders.

@@ -51,15 +51,20 @@ func (t *attempt) vars(ctx context.Context) (map[string]any, error) {
 	return vars, nil
 }
 
-// customResource reads the resource: for a reaction from the virtual store, if that has it, and else from the API
-// server: the store may be a moment behind the generation that is being deployed, and nothing would tell. A resource
-// that is gone while it is undeployed is known by name only.
+// customResource reads the resource: from the virtual store, if what that has is at least as new as the generation that
+// is being deployed, and else from the API server. A resource that is gone while it is undeployed is known by name only.
 func (t *attempt) customResource(ctx context.Context) (map[string]any, error) {
 	i := t.in.Instance
-	if t.in.Event != nil && t.objects != nil {
+	if t.objects != nil {
 		key := virtual.Key{Kind: virtual.ParseKind(i.Resource.APIVersion(), i.Resource.Kind), Namespace: i.Namespace, Name: i.Name}
 		if o, ok := t.objects.Get(key); ok && o.UID == i.UID {
-			return decodeObject(o.JSON)
+			cr, err := decodeObject(o.JSON)
+			if err != nil {
+				return nil, err
+			}
+			if generation, _, _ := unstructured.NestedInt64(cr, "metadata", "generation"); generation >= t.in.Generation {
+				return cr, nil
+			}
 		}
 	}
 	u, err := t.cluster.resource(i).Get(ctx, i.Name, metav1.GetOptions{})

@@ -59,15 +59,17 @@ func operator(more ...plan.Rule) *specs.Operator {
 // temporalServer stands for Temporal and for the Maintain workflows: it knows which run, and what they believe.
 type temporalServer struct {
 	mu        sync.Mutex
-	workflows map[string]*workflow
+	workflows map[string]*workflowState
 	calls     []string
 	// refuse, if set, says which error a call meets. lose makes a call take effect and fail all the same.
 	refuse, lose func(workflowID, signal string) error
 	// gate, if set, is passed by each call while it is under way.
 	gate func(workflowID, signal string)
+	// moved, if set, is told of each call's end.
+	moved func()
 }
 
-type workflow struct {
+type workflowState struct {
 	resource  plan.ResourceSignal
 	resources int
 	completed bool
@@ -81,12 +83,15 @@ type workflow struct {
 	input    plan.MaintainInput
 }
 
-func newTemporal() *temporalServer { return &temporalServer{workflows: map[string]*workflow{}} }
+func newTemporal() *temporalServer { return &temporalServer{workflows: map[string]*workflowState{}} }
 
-func (s *temporalServer) call(id, signal string, arg any, start func() (*workflow, error)) error {
+func (s *temporalServer) call(id, signal string, arg any, start func() (*workflowState, error)) error {
 	s.mu.Lock()
-	gate := s.gate
+	gate, moved := s.gate, s.moved
 	s.mu.Unlock()
+	if moved != nil {
+		defer moved()
+	}
 	if gate != nil {
 		gate(id, signal)
 	}
@@ -120,7 +125,7 @@ func (s *temporalServer) call(id, signal string, arg any, start func() (*workflo
 	return nil
 }
 
-func (w *workflow) take(arg any) {
+func (w *workflowState) take(arg any) {
 	change := func(changes []plan.Change) {
 		for _, c := range changes {
 			w.told++
@@ -155,12 +160,12 @@ func (w *workflow) take(arg any) {
 
 func (s *temporalServer) SignalWithStartWorkflow(_ context.Context, id, signal string, arg any,
 	options client.StartWorkflowOptions, name any, args ...any) (client.WorkflowRun, error) {
-	return nil, s.call(id, signal, arg, func() (*workflow, error) {
+	return nil, s.call(id, signal, arg, func() (*workflowState, error) {
 		input, ok := args[0].(plan.MaintainInput)
 		if !ok || name != plan.WorkflowMaintain || options.ID != id {
 			return nil, errors.New("not a start of Maintain")
 		}
-		return &workflow{options: options, input: input}, nil
+		return &workflowState{options: options, input: input}, nil
 	})
 }
 
@@ -176,7 +181,7 @@ func (s *temporalServer) made() []string {
 }
 
 // of reads a workflow's state with fn; fn gets nil if there is none.
-func (s *temporalServer) of(id string, fn func(*workflow)) {
+func (s *temporalServer) of(id string, fn func(*workflowState)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fn(s.workflows[id])
@@ -288,10 +293,10 @@ func (b *bench) belongs(name string) string {
 }
 
 // workflow reads what a Demo's workflow knows once nothing moves any more.
-func (b *bench) workflow(name, uid string, fn func(*workflow)) {
+func (b *bench) workflow(name, uid string, fn func(*workflowState)) {
 	b.Helper()
 	synctest.Wait()
-	b.temporal.of(b.instance(name, uid).WorkflowID(), func(w *workflow) {
+	b.temporal.of(b.instance(name, uid).WorkflowID(), func(w *workflowState) {
 		b.Helper()
 		if w == nil {
 			b.Fatalf("the workflow of %s was not started", name)
@@ -303,7 +308,7 @@ func (b *bench) workflow(name, uid string, fn func(*workflow)) {
 // believes compares what a workflow believes with the names of rules and objects.
 func (b *bench) believes(name, uid string, want ...string) {
 	b.Helper()
-	b.workflow(name, uid, func(w *workflow) {
+	b.workflow(name, uid, func(w *workflowState) {
 		b.Helper()
 		missing := len(want) != len(w.believes)
 		for _, k := range want {
@@ -318,6 +323,6 @@ func (b *bench) believes(name, uid string, want ...string) {
 // traces counts what the sender remembers of instances.
 func (b *bench) traces() (n int) {
 	synctest.Wait()
-	b.watcher.locked(func() { n = len(b.watcher.byUID) })
+	b.watcher.locked(func() { n = max(len(b.watcher.byUID), len(b.watcher.byLabel), len(b.watcher.byNamespace)) })
 	return n
 }

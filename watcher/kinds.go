@@ -21,8 +21,11 @@ import (
 const discoveryTimeout = 15 * time.Second
 
 // retries is how what fails at the API server is tried again: soon, then less and less often. A kind that doesn't exist
-// is asked for in the same way, so that it is watched within seconds of its CRD.
-var retries = wait.Backoff{Duration: 200 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5, Steps: 50}
+// is asked for as in absences, so that it is watched within seconds of its CRD.
+var (
+	retries  = wait.Backoff{Duration: 200 * time.Millisecond, Cap: 10 * time.Second, Factor: 2, Jitter: 0.5, Steps: 50}
+	absences = wait.Backoff{Duration: 200 * time.Millisecond, Cap: 2 * time.Second, Factor: 2, Jitter: 0.5, Steps: 50}
+)
 
 // sources are the kinds that are watched, each with one reflector for all rules and operators that name it.
 type sources struct {
@@ -129,6 +132,7 @@ func (s *sources) run(ctx context.Context) {
 // watch keeps the store's objects of one kind as the cluster's are.
 func (s *sources) watch(ctx context.Context, src *source) {
 	delay := retries.DelayWithReset(clock.RealClock{}, 2*time.Minute)
+	absence := absences.DelayWithReset(clock.RealClock{}, 2*time.Minute)
 	for ctx.Err() == nil {
 		resource, namespaced, err := s.discover(ctx, src.kind)
 		switch {
@@ -136,6 +140,8 @@ func (s *sources) watch(ctx context.Context, src *source) {
 			s.report(src, err)
 		case resource == nil:
 			s.absent(src)
+			pause(ctx, absence())
+			continue
 		case src.owner && !namespaced:
 			// The Node of a static Pod, say: it belongs to no instance, so nothing is to be learned from it.
 			s.settle(src)

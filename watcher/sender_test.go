@@ -22,7 +22,7 @@ func TestStart(t *testing.T) {
 	onBench(t, func(b *bench) {
 		b.settle()
 		b.put(demos, "default", "a", "uid-a", `"generation":3`)
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if want := (plan.ResourceSignal{Generation: 3, Revision: "abc", Profile: "default"}); w.resource != want {
 				t.Errorf("resource: %+v, want %+v", w.resource, want)
 			}
@@ -57,14 +57,14 @@ func TestResourceSignals(t *testing.T) {
 		} {
 			step.want.Revision = "abc"
 			b.put(demos, "default", "a", "uid-a", step.metadata)
-			b.workflow("a", "uid-a", func(w *workflow) {
+			b.workflow("a", "uid-a", func(w *workflowState) {
 				if w.resource != step.want || w.resources != step.signals {
 					t.Errorf("step %d: %+v after %d signals, want %+v after %d", i, w.resource, w.resources, step.want, step.signals)
 				}
 			})
 		}
 		b.remove(demos, "default", "a")
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if !w.resource.Gone || !w.completed {
 				t.Errorf("gone: %+v", w.resource)
 			}
@@ -83,7 +83,7 @@ func TestGoneStartsNothing(t *testing.T) {
 		b.remove(demos, "default", "a")
 		b.temporal.set(func(s *temporalServer) { s.refuse = nil })
 		time.Sleep(time.Minute)
-		b.temporal.of(b.instance("a", "uid-a").WorkflowID(), func(w *workflow) {
+		b.temporal.of(b.instance("a", "uid-a").WorkflowID(), func(w *workflowState) {
 			if w != nil {
 				t.Error("a workflow was started for a resource that is gone")
 			}
@@ -170,7 +170,7 @@ func TestChangesCoalesceWhileASignalIsUnderWay(t *testing.T) {
 		b.remove(services, "default", "brief")
 		synctest.Wait()
 		close(open)
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			var sizes []int
 			for _, d := range w.dirties {
 				sizes = append(sizes, len(d.Changes))
@@ -225,7 +225,7 @@ func TestOneInstanceHoldsUpNoOther(t *testing.T) {
 		b.temporal.set(func(s *temporalServer) { s.refuse = nil })
 		time.Sleep(maxBackoff)
 		for _, name := range []string{"bad", "hang", "busy"} {
-			b.workflow(name, "uid-"+name, func(w *workflow) {
+			b.workflow(name, "uid-"+name, func(w *workflowState) {
 				if len(w.believes) != 1000 {
 					t.Errorf("%s knows %d objects", name, len(w.believes))
 				}
@@ -309,7 +309,7 @@ func TestRestlessInstanceIsThrottled(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		b.put(demos, "default", "a", "uid-a")
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			object, _ := b.store.Get(virtual.Key{Kind: services, Namespace: "default", Name: "s"})
 			if w.believes["services default/s"] != object.Hash() {
 				t.Error("the last state did not arrive")
@@ -333,18 +333,18 @@ func TestResync(t *testing.T) {
 		b.store.OnChange(func(virtual.Change) {})
 		b.remove(services, "default", "lost")
 		b.put(services, "default", "found", "found", b.belongs("a"))
-		b.workflow("a", "uid-a", func(w *workflow) { w.resyncs = nil })
+		b.workflow("a", "uid-a", func(w *workflowState) { w.resyncs = nil })
 		b.start(operator())
 		b.settle(demos, services)
 		synctest.Wait()
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if len(w.resyncs) != 0 || w.resources != 2 {
 				t.Errorf("%d parts, %d resource signals; ConfigMaps are not yet known", len(w.resyncs), w.resources)
 			}
 		})
 		b.put(services, "default", "found", "found", b.belongs("a"), `"annotations":{"a":"b"}`)
 		b.settle(configMaps)
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if len(w.resyncs) != 3 {
 				t.Fatalf("%d parts", len(w.resyncs))
 			}
@@ -366,19 +366,19 @@ func TestAKindThatIsNotSyncedHoldsUpTheResyncOnly(t *testing.T) {
 		b.put(demos, "default", "a", "uid-a")
 		b.put(services, "default", "s", "s1", b.belongs("a"))
 		synctest.Wait()
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if len(w.dirties)+len(w.resyncs) != 0 {
 				t.Error("changes went ahead of the resync at once")
 			}
 		})
 		time.Sleep(resyncPatience)
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if len(w.dirties) != 1 || len(w.resyncs) != 0 {
 				t.Errorf("%d signals of changes, %d of a resync", len(w.dirties), len(w.resyncs))
 			}
 		})
 		b.settle(configMaps)
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if len(w.resyncs) != 1 || len(w.resyncs[0].Changes) != 1 {
 				t.Errorf("resyncs: %+v", w.resyncs)
 			}
@@ -396,7 +396,7 @@ func TestATerminatedWorkflowStartsAnewWithEverything(t *testing.T) {
 		b.put(services, "default", "s2", "s2", b.belongs("a"))
 		time.Sleep(time.Second)
 		b.believes("a", "uid-a", "services default/s1", "services default/s2")
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if w.resources != 1 || len(w.resyncs) != 1 {
 				t.Errorf("%d resource signals, %d resyncs", w.resources, len(w.resyncs))
 			}
@@ -409,7 +409,7 @@ func TestACompletedWorkflowStaysCompleted(t *testing.T) {
 		b.settle()
 		b.put(demos, "default", "a", "uid-a")
 		synctest.Wait()
-		b.workflow("a", "uid-a", func(w *workflow) { w.completed = true })
+		b.workflow("a", "uid-a", func(w *workflowState) { w.completed = true })
 		b.put(services, "default", "s1", "s1", b.belongs("a"))
 		b.put(demos, "default", "a", "uid-a", `"generation":5`)
 		time.Sleep(time.Minute)
@@ -436,7 +436,7 @@ func TestRecreatedUnderItsOldName(t *testing.T) {
 		b.put(services, "default", "t", "t1", b.belongs("a"))
 		b.temporal.set(func(s *temporalServer) { s.refuse = nil })
 		time.Sleep(maxBackoff)
-		b.workflow("a", "old-0001", func(w *workflow) {
+		b.workflow("a", "old-0001", func(w *workflowState) {
 			if !w.resource.Gone || w.believes["services default/t"] != "" {
 				t.Errorf("the old one: %+v", w)
 			}
@@ -454,7 +454,7 @@ func TestAnUnknownProfileHasNoRules(t *testing.T) {
 		b.put(demos, "default", "a", "uid-a", `"annotations":{"mainstay.dev/profile":"typo"}`)
 		b.put(services, "default", "s", "s1", b.belongs("a"))
 		time.Sleep(time.Minute)
-		b.workflow("a", "uid-a", func(w *workflow) {
+		b.workflow("a", "uid-a", func(w *workflowState) {
 			if w.resource.Profile != "typo" || len(w.resyncs)+len(w.dirties) > 0 {
 				t.Errorf("profile %q, %d resyncs: it would take all objects for deleted", w.resource.Profile, len(w.resyncs))
 			}
@@ -525,7 +525,7 @@ func TestBelievesEndAsTruth(t *testing.T) {
 						return true
 					})
 				}
-				b.workflow(name, uid, func(w *workflow) {
+				b.workflow(name, uid, func(w *workflowState) {
 					if fmt.Sprint(w.believes) != fmt.Sprint(want) {
 						t.Errorf("seed %d: %s believes %v, want %v", seed, name, w.believes, want)
 					}

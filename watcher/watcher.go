@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -76,16 +75,7 @@ func New(o Options) (*Watcher, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	config := rest.CopyConfig(o.REST)
-	// A handful of long requests for each kind: the server's own fairness is limit enough, and a client-side one
-	// would hold up a start and a recovery.
-	config.QPS = -1
-	config.Timeout = 0
-	httpClient, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("new watcher: %w", err)
-	}
-	cluster, err := newCluster(config, httpClient)
+	cluster, err := clusterOf(o.REST)
 	if err != nil {
 		return nil, fmt.Errorf("new watcher: %w", err)
 	}
@@ -181,7 +171,16 @@ type cluster struct {
 	metadata  metadata.Interface
 }
 
-func newCluster(config *rest.Config, httpClient *http.Client) (*cluster, error) {
+func clusterOf(config *rest.Config) (*cluster, error) {
+	config = rest.CopyConfig(config)
+	// A handful of long requests for each kind: the server's own fairness is limit enough, and a client-side one
+	// would hold up a start and a recovery.
+	config.QPS = -1
+	config.Timeout = 0
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
 	d, err := discovery.NewDiscoveryClientForConfigAndClient(config, httpClient)
 	if err != nil {
 		return nil, err

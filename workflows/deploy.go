@@ -42,7 +42,7 @@ func run(ctx workflow.Context, in plan.DeployInput, phase plan.Phase) (plan.Depl
 			report(i)
 		}
 		out, err := execute(ctx, activityID(i, c), summary(c), plan.CommandInput{
-			Instance: in.Instance, Revision: in.Revision, Profile: in.Profile, Command: c,
+			Instance: in.Instance, Generation: in.Generation, Revision: in.Revision, Profile: in.Profile, Command: c,
 			Releases: in.Releases, Inventory: in.Inventory[undoes(c)],
 		})
 		done := workflow.Now(ctx)

@@ -261,7 +261,9 @@ func (m *maintainer) learn(ctx workflow.Context) error {
 		m.st.Profile = &plan.Profile{Name: res.Resource.Profile}
 	}
 	m.keepRules()
-	m.markStatus(true)
+	if m.st.PlanError != "" { // else a Deploy follows, and has more to say
+		m.markStatus(true)
+	}
 	return nil
 }
 

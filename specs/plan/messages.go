@@ -149,9 +149,11 @@ type DeployResult struct {
 // CommandInput is what every command's activity gets.
 type CommandInput struct {
 	Instance Instance `json:"instance"`
-	Revision string   `json:"revision"`
-	Profile  string   `json:"profile"`
-	Command  Command  `json:"command"`
+	// Generation of the resource that is being deployed; 0 for a command of a rule, which works with whatever is newest.
+	Generation int64   `json:"generation,omitempty"`
+	Revision   string  `json:"revision"`
+	Profile    string  `json:"profile"`
+	Command    Command `json:"command"`
 	// Releases are the default release names by deploy command, for the templates.
 	Releases map[string]string `json:"releases,omitempty"`
 	// Event is what happened, for a command of a rule.

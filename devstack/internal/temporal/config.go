@@ -107,9 +107,12 @@ func dynamicConfig() dynamicconfig.StaticClient {
 		dynamicconfig.TimerProcessorMaxPollRPS.Key():      unlimited,
 		dynamicconfig.VisibilityProcessorMaxPollRPS.Key(): unlimited,
 		dynamicconfig.OutboundProcessorMaxPollRPS.Key():   unlimited,
+		// One process serves all: partitions of a task queue only forward to each other.
+		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
+		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
 		// Waiting for the result of a run that ended just then takes this long.
 		dynamicconfig.HistoryLongPollExpirationInterval.Key(): "2s",
 		// A search attribute can be used as soon as it was added.
-		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
+		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): false,
 	}
 }
