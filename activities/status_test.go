@@ -289,9 +289,7 @@ func TestAttemptEnds(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestActivityEnvironment()
 	env.RegisterActivityWithOptions(b.Activities.command(b.op, func(*attempt, context.Context) (plan.CommandResult, error) {
-		var m map[string]int
-		m["x"] = 1
-		return plan.CommandResult{}, nil
+		panic("a bug")
 	}), activity.RegisterOptions{Name: "panics"})
 	var failed *temporal.ApplicationError
 	_, err := env.ExecuteActivity("panics", plan.CommandInput{Instance: b.instance, Command: app()})

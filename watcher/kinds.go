@@ -52,8 +52,9 @@ type source struct {
 	owner bool
 	// settled: all of its objects have been seen once, or it was found not to exist.
 	settled atomic.Bool
-	// there: it has been watched and its objects are in the store.
-	there bool
+	// there: it has been watched and its objects are in the store. missed counts the answers since that it isn't.
+	there  bool
+	missed int
 
 	mu sync.Mutex
 	// problem is the last one that was told.
@@ -147,6 +148,7 @@ func (s *sources) watch(ctx context.Context, src *source) {
 			s.settle(src)
 			return
 		default:
+			src.missed = 0
 			s.reflect(ctx, src, *resource, delay)
 			continue
 		}
@@ -181,17 +183,24 @@ func (s *sources) discover(ctx context.Context, kind virtual.Kind) (*schema.Grou
 	return nil, false, nil
 }
 
+// believed is how many answers it takes to believe that a kind which was there is gone: to believe it wrongly would
+// tell every workflow that its resource is.
+const believed = 3
+
 // absent takes in that the API server has no such kind, and so no objects of it.
 func (s *sources) absent(src *source) {
-	if src.tell("absent") {
-		s.log.Warn("a watched kind doesn't exist; waiting for it", "kind", src.kind.String())
-	}
 	if src.there {
+		if src.missed++; src.missed < believed {
+			return
+		}
 		src.there = false
 		s.store.SetSynced(src.kind, false)
 		if err := s.replace(src, nil); err != nil {
 			s.log.Error("the objects of a removed kind can't be removed", "kind", src.kind.String(), "error", err)
 		}
+	}
+	if src.tell("absent") {
+		s.log.Warn("a watched kind doesn't exist; waiting for it", "kind", src.kind.String())
 	}
 	s.settle(src)
 }

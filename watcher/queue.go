@@ -81,9 +81,6 @@ func newQueue(op *plan.Operator, instance plan.Instance, now time.Time) *queue {
 	}
 }
 
-// profileName is the profile that the resource asks for.
-func (q *queue) profileName() string { return q.want.Profile }
-
 // become takes in the resource's state.
 func (q *queue) become(signal plan.ResourceSignal) {
 	if profile := q.op.Profiles[signal.Profile]; profile != nil && profile != q.profile {

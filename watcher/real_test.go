@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -99,8 +100,9 @@ func (r *realCluster) createCRD() {
 		},
 	})
 	r.Cleanup(func() {
-		err := r.resource("apiextensions.k8s.io", "v1", "customresourcedefinitions").Delete(r.T.Context(), "demos."+r.group, metav1.DeleteOptions{})
-		_ = err // the cluster is a test's
+		// The test's own context has ended by now. What can't be removed stays with a test's cluster.
+		_ = r.resource("apiextensions.k8s.io", "v1", "customresourcedefinitions").Delete(context.Background(),
+			"demos."+r.group, metav1.DeleteOptions{})
 	})
 }
 
@@ -225,9 +227,10 @@ func TestOnRealTemporal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = watch.Run(t.Context()) }()
-	defer func() { <-done }()
+	go func() { defer close(done); _ = watch.Run(ctx) }()
+	defer func() { cancel(); <-done }()
 
 	i := r.createDemo("a")
 	r.service("s", map[string]any{"labels": map[string]any{plan.InstanceLabel: i.Label()}})

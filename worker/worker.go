@@ -140,6 +140,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			MaxConcurrentActivityExecutionSize:      1000,
 			MaxConcurrentLocalActivityExecutionSize: 200,
 			DisableRegistrationAliasing:             true,
+			MaxConcurrentWorkflowTaskPollers:        8,
 		})
 		workflows.Register(wk)
 		acts.Register(wk, op)

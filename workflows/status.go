@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 	"time"
 
@@ -153,13 +152,4 @@ func orDash(n int64) string {
 // cell makes s fit into a cell of a Markdown table.
 func cell(s string) string {
 	return clip(strings.NewReplacer("|", "\\|", "\n", " ").Replace(s), 300)
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m { //workflowcheck:ignore sorted below
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }

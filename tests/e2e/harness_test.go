@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -333,8 +332,6 @@ func (b *logBuffer) tail(n int) string {
 	}
 	return s
 }
-
-func (b *logBuffer) count(s string) int { return strings.Count(b.String(), s) }
 
 // write writes a file below the folder of operators.
 func (sc *scenario) write(name, text string) {
