@@ -228,10 +228,16 @@ func onBench(t *testing.T, run func(*bench), operators ...*specs.Operator) {
 // start makes a watcher on the store, as a new process would.
 func (b *bench) start(operators ...*specs.Operator) {
 	b.Helper()
+	b.startWith(func(*Watcher) {}, operators...)
+}
+
+func (b *bench) startWith(change func(*Watcher), operators ...*specs.Operator) {
+	b.Helper()
 	w, err := newWatcher(Options{Store: b.store, Operators: operators, Log: quiet()}, nil, b.temporal)
 	if err != nil {
 		b.Fatal(err)
 	}
+	change(w)
 	b.watcher = w
 	for kind := range w.operators {
 		b.store.List(kind, "", func(object virtual.Object) bool {

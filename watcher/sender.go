@@ -32,6 +32,7 @@ type sender struct {
 	searchAttributes bool
 	log              *slog.Logger
 	complaints       rate.Sometimes
+	workers          int
 
 	mu   sync.Mutex
 	wake *sync.Cond
@@ -56,6 +57,7 @@ func newSender(temporal signaler, store *virtual.Store, settled func(virtual.Kin
 		searchAttributes: searchAttributes,
 		log:              log,
 		complaints:       rate.Sometimes{First: 3, Interval: 10 * time.Second},
+		workers:          senders,
 		byUID:            map[string]*queue{},
 		byLabel:          map[string]*queue{},
 		byNamespace:      map[namespaceOf]map[*queue]struct{}{},
@@ -73,7 +75,7 @@ func (s *sender) run(ctx context.Context) {
 		s.wake.Broadcast()
 	})()
 	var workers sync.WaitGroup
-	for range senders {
+	for range s.workers {
 		workers.Go(func() {
 			for {
 				q := s.next()
@@ -166,10 +168,6 @@ func (s *sender) present(op *plan.Operator, instance plan.Instance, signal plan.
 	if q == nil {
 		q = newQueue(op, instance, time.Now())
 		s.byUID[instance.UID] = q
-		// The old resource of this name, if it is still waiting to be told gone, gets no objects any more.
-		if old := s.byLabel[q.label]; old != nil {
-			s.detach(old)
-		}
 		s.byLabel[q.label] = q
 		if in := (namespaceOf{op, instance.Namespace}); instance.Namespace != "" {
 			if s.byNamespace[in] == nil {

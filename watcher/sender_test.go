@@ -236,29 +236,53 @@ func TestOneInstanceHoldsUpNoOther(t *testing.T) {
 
 func TestTurnsAreFair(t *testing.T) {
 	onBench(t, func(b *bench) {
+		b.stop()
+		b.startWith(func(w *Watcher) { w.workers = 1 }, operator())
 		b.settle()
-		for _, name := range []string{"a", "b"} {
+		for _, name := range []string{"a", "b", "c"} {
 			b.put(demos, "default", name, "uid-"+name)
 		}
 		synctest.Wait()
-		// With all workers at a gate, both have more to send than one signal takes.
+		before := len(b.temporal.made())
+		// While the only worker is at a gate, three get more to send than one signal takes.
 		open := make(chan struct{})
 		b.temporal.set(func(s *temporalServer) { s.gate = func(string, string) { <-open } })
+		b.put(services, "default", "first", "first", b.belongs("a"))
+		synctest.Wait()
 		for i := range 1500 {
-			for _, name := range []string{"a", "b"} {
+			for _, name := range []string{"a", "b", "c"} {
 				b.put(services, "default", fmt.Sprintf("%s-%d", name, i), fmt.Sprintf("%s-%d", name, i), b.belongs(name))
 			}
 		}
-		before := len(b.temporal.made())
 		close(open)
 		synctest.Wait()
 		var order strings.Builder
 		for _, call := range b.temporal.made()[before:] {
 			order.WriteByte(call[len("dirty demos/default/")])
 		}
-		if got := order.String(); strings.Contains(got, "aaa") || strings.Contains(got, "bbb") {
+		if got := order.String(); got != "abcabcabca" {
 			t.Errorf("turns: %s", got)
 		}
+	})
+}
+
+func TestAResourceThatChangesWhileASignalIsUnderWay(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.settle()
+		b.put(demos, "default", "a", "uid-a", `"generation":1`)
+		synctest.Wait()
+		open := make(chan struct{})
+		b.temporal.set(func(s *temporalServer) { s.gate = func(string, string) { <-open } })
+		b.put(demos, "default", "a", "uid-a", `"generation":2`)
+		synctest.Wait()
+		b.put(demos, "default", "a", "uid-a", `"generation":3`)
+		b.put(demos, "default", "a", "uid-a", `"generation":4`)
+		close(open)
+		b.workflow("a", "uid-a", func(w *workflowState) {
+			if w.resource.Generation != 4 || w.resources != 3 {
+				t.Errorf("generation %d after %d signals", w.resource.Generation, w.resources)
+			}
+		})
 	})
 }
 

@@ -23,7 +23,9 @@ func (m *maintainer) startStatusWriter() {
 				return
 			}
 			if !m.status.urgent {
-				_, err := workflow.AwaitWithTimeout(ctx, statusPause, func() bool { return m.status.urgent })
+				_, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+					Timeout: statusPause, TimerOptions: workflow.TimerOptions{Summary: "gather reactions for the status"},
+				}, func() bool { return m.status.urgent })
 				if err != nil {
 					return
 				}
