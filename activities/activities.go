@@ -79,7 +79,16 @@ func New(o Options) (*Activities, error) {
 }
 
 // Register registers all activities under their names, for one operator. A worker serves one operator only.
+//
+// The operator's charts are read here, so that an edit in the folder can't reach a revision that is running.
 func (a *Activities) Register(r worker.ActivityRegistry, op *specs.Operator) {
+	for _, p := range op.Plan.Profiles {
+		for _, c := range p.Deploy {
+			if c.Helm != nil && c.Helm.Chart != "" {
+				_, _ = a.charts.load(op.Plan.Digest, op.Chart(c.Helm.Chart)) // the command itself tells what is wrong with it
+			}
+		}
+	}
 	commands := map[string]command{
 		plan.KindHelm:      (*attempt).helm,
 		plan.KindKubeApply: (*attempt).kubeApply,

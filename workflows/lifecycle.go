@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"errors"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -154,6 +155,35 @@ func (m *maintainer) stopRetryTimer() {
 	}
 }
 
+// undeployCommands are the plan's, and before them what undoes the deploy commands that earlier revisions had and the plan
+// has no more: what they made is still there.
+func (m *maintainer) undeployCommands() []plan.Command {
+	has := map[string]bool{}
+	for _, c := range m.st.Profile.Deploy {
+		has[c.Name] = true
+	}
+	leftover := func(kind, name string) plan.Command {
+		return plan.Command{Kind: kind, Name: "former-" + name, Engine: "pongo2", Timeout: plan.Duration(10 * time.Minute),
+			Deadline: plan.Duration(time.Hour), Retry: plan.Retry{Initial: plan.Duration(time.Second), Max: plan.Duration(30 * time.Second)}}
+	}
+	var out []plan.Command
+	for _, name := range workflow.DeterministicKeys(m.st.Releases) {
+		if r := m.st.Releases[name]; !has[name] {
+			c := leftover(plan.KindHelm, name)
+			c.Helm = &plan.Helm{Release: r.Name, Namespace: r.Namespace, Absent: true, Undoes: name}
+			out = append(out, c)
+		}
+	}
+	for _, name := range workflow.DeterministicKeys(m.st.Inventory) {
+		if !has[name] {
+			c := leftover(plan.KindKubeApply, name)
+			c.Apply = &plan.Apply{Absent: true, Undoes: name}
+			out = append(out, c)
+		}
+	}
+	return append(out, m.st.Profile.Undeploy...)
+}
+
 // startUndeploy runs Undeploy until it succeeds, then removes the finalizer. Only the resource being gone (somebody
 // removed the finalizer by hand) stops it earlier.
 func (m *maintainer) startUndeploy() {
@@ -167,10 +197,10 @@ func (m *maintainer) startUndeploy() {
 	})
 	workflow.GoNamed(ctx, "undeploy", func(ctx workflow.Context) {
 		defer func() { m.undeploying, m.changed = false, true }()
-		m.st.Commands = pending(m.st.Profile.Undeploy)
+		m.st.Commands = pending(m.undeployCommands())
 		m.flushStatus(ctx)
 		in := m.deployInput(m.want())
-		in.Commands, in.Inventory = m.st.Profile.Undeploy, m.st.Inventory
+		in.Commands, in.Inventory = m.undeployCommands(), m.st.Inventory
 		m.childRunning = true
 		res, err := m.child(ctx, plan.WorkflowUndeploy, m.in.Instance.UndeployID(), in)
 		m.childRunning = false

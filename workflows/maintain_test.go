@@ -344,3 +344,29 @@ func (u *updateResult) Complete(_ any, err error) {
 		u.t.Errorf("update failed: %v", err)
 	}
 }
+
+func TestWhatAFormerRevisionMadeIsUndoneAtTheEnd(t *testing.T) {
+	former := webProfile()
+	former.Deploy = append(former.Deploy, command(plan.KindHelm, "extra"), command(plan.KindKubeApply, "conf"))
+	w := newWorld(t, former)
+	var undone []string
+	w.fail = func(in plan.CommandInput, _ int32) error {
+		switch {
+		case in.Command.Helm != nil && in.Command.Helm.Absent:
+			undone = append(undone, "release "+in.Command.Helm.Release)
+		case in.Command.Apply != nil && in.Command.Apply.Absent:
+			undone = append(undone, "object "+in.Inventory[0].Name)
+		}
+		return nil
+	}
+	w.at(time.Minute, func() {
+		w.resource.Revision, w.profile = "r2", webProfile()
+		w.send(w.resource)
+	})
+	w.end(time.Hour)
+	w.run(t, plan.MaintainInput{Instance: shop})
+	// The last is the plan's own, whose name the activity knows.
+	if d := cmp.Diff([]string{"release demo-extra", "object conf", "release "}, undone); d != "" {
+		t.Error(d)
+	}
+}

@@ -138,6 +138,9 @@ func (w *world) command(ctx context.Context, in plan.CommandInput) (plan.Command
 	}
 	w.note("%s", what)
 	res := plan.CommandResult{Changed: true, Message: "done", Attempts: info.Attempt}
+	if in.Command.Helm != nil && !in.Command.Helm.Absent {
+		res.Release = &plan.Release{Name: plan.ReleaseName(in.Instance, in.Command.Name), Namespace: in.Instance.Namespace, Revision: 1}
+	}
 	if in.Command.Apply != nil && !in.Command.Apply.Absent {
 		res.Objects = []plan.ObjectRef{{APIVersion: "v1", Kind: "ConfigMap", Namespace: "default", Name: in.Command.Name}}
 	}
