@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -50,7 +51,9 @@ TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_PROFILE and the other settings of
 			}
 			opts.Log = log
 			klog.SetSlogLogger(log.With("from", "client-go"))
-			if opts.REST, err = kubernetes(); err != nil {
+			if opts.REST, err = kubernetes(); clientcmd.IsEmptyConfig(err) {
+				return errors.New("no Kubernetes to connect to: KUBECONFIG names no file that exists, there is no ~/.kube/config, and this is no pod")
+			} else if err != nil {
 				return fmt.Errorf("configure Kubernetes: %w", err)
 			}
 			if opts.Temporal, err = envconfig.LoadDefaultClientOptions(); err != nil {
