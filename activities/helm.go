@@ -178,7 +178,7 @@ func (t *attempt) converge(ctx context.Context, h *client, w *wanted, again bool
 			made, err = t.upgrade(ctx, h, w)
 			did = "upgraded"
 		case stepRedo:
-			err = h.drop(history[len(history)-1])
+			h.records.replaced = history[len(history)-1]
 		case stepGiveUp:
 			last := history[len(history)-1]
 			last.SetStatus(release.StatusFailed, "interrupted, and superseded by a newer state")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -127,10 +128,49 @@ type records struct {
 	failed error
 	// created tells that the action has begun: its record stands.
 	created bool
+	// replaced is a record that the next one of its revision takes the place of. Until then it is hidden from Helm and
+	// stays in the cluster: it may be the only trace of what its attempt made.
+	replaced *release.Release
+}
+
+func (r *records) hides(rls *release.Release) bool {
+	return r.replaced != nil && rls != nil && rls.Name == r.replaced.Name && rls.Version == r.replaced.Version
+}
+
+// Get implements driver.Queryor.
+func (r *records) Get(key string) (*release.Release, error) {
+	rls, err := r.Driver.Get(key)
+	if r.hides(rls) {
+		return nil, driver.ErrReleaseNotFound
+	}
+	return rls, err
+}
+
+// List implements driver.Queryor.
+func (r *records) List(filter func(*release.Release) bool) ([]*release.Release, error) {
+	return r.Driver.List(func(rls *release.Release) bool { return !r.hides(rls) && filter(rls) })
+}
+
+// Query implements driver.Queryor.
+func (r *records) Query(labels map[string]string) ([]*release.Release, error) {
+	list, err := r.Driver.Query(labels)
+	if err != nil {
+		return nil, err
+	}
+	if list = slices.DeleteFunc(list, r.hides); len(list) == 0 {
+		return nil, driver.ErrReleaseNotFound
+	}
+	return list, nil
 }
 
 // Create implements driver.Creator.
 func (r *records) Create(key string, rls *release.Release) error {
+	if r.hides(rls) {
+		if _, err := r.Driver.Delete(key); err != nil && !errors.Is(err, driver.ErrReleaseNotFound) {
+			return err
+		}
+		r.replaced = nil
+	}
 	err := r.Driver.Create(key, rls)
 	r.created = r.created || err == nil
 	return err

@@ -34,6 +34,8 @@ type queue struct {
 	sent *plan.ResourceSignal
 	// gone: the resource is no longer there.
 	gone bool
+	// run is the workflow's run that took the last state of the resource.
+	run string
 	// completed: Temporal has this workflow's end on record; there is nobody to signal.
 	completed bool
 

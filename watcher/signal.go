@@ -73,7 +73,7 @@ func (s *sender) sendResource(ctx context.Context, q *queue, want plan.ResourceS
 	bounded, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	q.limiter.Allow()
-	_, err := s.temporal.SignalWithStartWorkflow(bounded, q.instance.WorkflowID(), plan.SignalResource, want,
+	run, err := s.temporal.SignalWithStartWorkflow(bounded, q.instance.WorkflowID(), plan.SignalResource, want,
 		s.startOptions(q.instance), plan.WorkflowMaintain,
 		plan.MaintainInput{Instance: q.instance, SearchAttributes: s.searchAttributes})
 	// The workflow of this uid has come to its end, and stays so.
@@ -89,6 +89,13 @@ func (s *sender) sendResource(ctx context.Context, q *queue, want plan.ResourceS
 			"instance", q.instance.String(), "workflow", q.instance.WorkflowID())
 	}
 	q.sent, q.completed = &want, completed
+	if !completed && run != nil {
+		if q.run != "" && q.run != run.GetRunID() {
+			// Another run than last time: it may have replaced one that a person ended, and then it knows nothing.
+			q.unsynced, q.list = true, nil
+		}
+		q.run = run.GetRunID()
+	}
 	return outcome{sent: true}
 }
 

@@ -59,10 +59,35 @@ func (w *Worker) installAll(ctx context.Context, background *sync.WaitGroup) err
 				}
 				return nil
 			})
+			done()
+			w.keepInstalled(ctx, client, op)
 		})
 	}
 	tried.Wait()
 	return ctx.Err()
+}
+
+// lookAgain is how often it is checked that a definition is still there.
+const lookAgain = 30 * time.Second
+
+// keepInstalled installs a definition again that somebody deleted: without it the operator would serve nothing until
+// its next start.
+func (w *Worker) keepInstalled(ctx context.Context, client dynamic.Interface, op *specs.Operator) {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		_, err := client.Resource(crds).Get(ctx, op.Plan.Resource.CRD(), metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) {
+			continue
+		}
+		w.opts.Log.Warn("CustomResourceDefinition is gone, installing it again", "operator", op.Plan.Name)
+		_ = w.await(ctx, "CustomResourceDefinition not installed; trying again", func() error { return install(ctx, client, op) }) // ends with ctx
+	}
 }
 
 // install applies an operator's definition and waits until the API server serves it.
@@ -96,6 +121,9 @@ func install(ctx context.Context, client dynamic.Interface, op *specs.Operator) 
 }
 
 func established(obj *unstructured.Unstructured) bool {
+	if obj.GetDeletionTimestamp() != nil {
+		return false
+	}
 	conditions, _, _ := unstructured.NestedSlice(obj.Object, "status", "conditions")
 	for _, c := range conditions {
 		if m, ok := c.(map[string]any); ok && m["type"] == string(extensions.Established) {

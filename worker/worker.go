@@ -121,6 +121,8 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	var background sync.WaitGroup
 	defer background.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // before the wait
 	if err := w.installAll(ctx, &background); err != nil {
 		return orDone(ctx, err)
 	}

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -37,10 +38,14 @@ func (m *maintainer) startDeploy() {
 	}
 	workflow.GoNamed(ctx, "deploy", func(ctx workflow.Context) {
 		res, err := m.deployOnce(ctx, want)
+		begun := m.childRunning
 		m.deploy, m.childRunning, m.changed = nil, false, true
 		m.keep(res)
 		switch d := m.st.Deployed; {
 		case temporal.IsCanceledError(err):
+			if begun { // half of it may be done: what was deployed before is no longer what is there
+				m.st.Deployed = nil
+			}
 		case err != nil:
 			stalls := 1
 			if d != nil && d.Error != "" && (target{d.Generation, d.Revision, d.Profile}) == want {
@@ -118,14 +123,29 @@ func (m *maintainer) keep(res plan.DeployResult) {
 		if m.st.Inventory == nil {
 			m.st.Inventory = map[string][]plan.ObjectRef{}
 		}
-		m.st.Inventory[c] = res.Inventory[c]
+		// What an earlier manifest named and this one doesn't is still there.
+		m.st.Inventory[c] = union(m.st.Inventory[c], res.Inventory[c])
 	}
 	for _, c := range workflow.DeterministicKeys(res.Releases) {
 		if m.st.Releases == nil {
 			m.st.Releases = map[string]plan.Release{}
 		}
-		m.st.Releases[c] = res.Releases[c]
+		now := res.Releases[c]
+		if old, ok := m.st.Releases[c]; ok && (old.Name != now.Name || old.Namespace != now.Namespace) {
+			m.st.Releases[c+"."+old.Name] = old // it got another name, and the old one is still there
+		}
+		m.st.Releases[c] = now
 	}
+}
+
+// union is a with what b has more.
+func union(a, b []plan.ObjectRef) []plan.ObjectRef {
+	for _, r := range b {
+		if !slices.Contains(a, r) {
+			a = append(a, r)
+		}
+	}
+	return a
 }
 
 // message is the innermost sentence of a child's error.
@@ -143,7 +163,7 @@ func (m *maintainer) startRetryTimer(stalls int) {
 	m.wakeRetry = cancel
 	workflow.GoNamed(ctx, "retry timer", func(ctx workflow.Context) {
 		if workflow.NewTimerWithOptions(ctx, stallPause(stalls), workflow.TimerOptions{Summary: "try the stalled deploy again"}).Get(ctx, nil) == nil {
-			m.again, m.changed = true, true
+			m.lookAgain, m.changed = true, true
 		}
 	})
 }
@@ -155,27 +175,27 @@ func (m *maintainer) stopRetryTimer() {
 	}
 }
 
-// undeployCommands are the plan's, and before them what undoes the deploy commands that earlier revisions had and the plan
-// has no more: what they made is still there.
+// undeployCommands are the plan's, and before them what undoes all else that is still there: what rules made, what
+// deploy commands made that earlier revisions had, and releases under former names.
 func (m *maintainer) undeployCommands() []plan.Command {
 	has := map[string]bool{}
 	for _, c := range m.st.Profile.Deploy {
-		has[c.Name] = true
+		has[c.Kind+" "+c.Name] = true
 	}
 	leftover := func(kind, name string) plan.Command {
-		return plan.Command{Kind: kind, Name: "former-" + name, Engine: "pongo2", Timeout: plan.Duration(10 * time.Minute),
+		return plan.Command{Kind: kind, Name: "undo-" + name, Engine: "pongo2", Timeout: plan.Duration(10 * time.Minute),
 			Deadline: plan.Duration(time.Hour), Retry: plan.Retry{Initial: plan.Duration(time.Second), Max: plan.Duration(30 * time.Second)}}
 	}
 	var out []plan.Command
 	for _, name := range workflow.DeterministicKeys(m.st.Releases) {
-		if r := m.st.Releases[name]; !has[name] {
+		if r := m.st.Releases[name]; !has[plan.KindHelm+" "+name] {
 			c := leftover(plan.KindHelm, name)
 			c.Helm = &plan.Helm{Release: r.Name, Namespace: r.Namespace, Absent: true, Undoes: name}
 			out = append(out, c)
 		}
 	}
 	for _, name := range workflow.DeterministicKeys(m.st.Inventory) {
-		if !has[name] {
+		if !has[plan.KindKubeApply+" "+name] {
 			c := leftover(plan.KindKubeApply, name)
 			c.Apply = &plan.Apply{Absent: true, Undoes: name}
 			out = append(out, c)
@@ -190,8 +210,12 @@ func (m *maintainer) startUndeploy() {
 	m.undeploying = true
 	m.stopRetryTimer()
 	ctx, cancel := workflow.WithCancel(m.ctx)
+	revision := m.st.Resource.Revision
 	workflow.GoNamed(ctx, "gone", func(ctx workflow.Context) {
-		if workflow.Await(ctx, func() bool { return m.st.Resource.Gone || m.undeployed }) == nil {
+		// Its commands name their revision; a process with another one would refuse them.
+		if workflow.Await(ctx, func() bool {
+			return m.st.Resource.Gone || m.undeployed || m.st.Resource.Revision != revision
+		}) == nil {
 			cancel()
 		}
 	})

@@ -67,6 +67,8 @@ type maintainer struct {
 	childRunning bool
 	// signals counts the resource signals.
 	signals int
+	// lookAgain asks for a look at the resource before a stalled Deploy is tried again: it may be gone.
+	lookAgain bool
 	// again asks for a Deploy although nothing differs: a retry or a sync.
 	again bool
 	// undeploying: Undeploy runs. undeployed: it is done. undeployError: why it stalled last.
@@ -169,7 +171,11 @@ func (m *maintainer) step() (bool, error) {
 	case r.Deleting && m.undeployed:
 		return true, nil
 	case r.Deleting:
-		if m.idle() && !m.status.writing && !m.ending() {
+		switch {
+		case !m.idle() || m.status.writing || m.ending():
+		case m.replanned():
+			m.startLearning()
+		default:
 			m.startUndeploy()
 		}
 		return false, nil
@@ -179,6 +185,11 @@ func (m *maintainer) step() (bool, error) {
 		}
 		return false, nil
 	}
+	if m.lookAgain && m.deploy == nil {
+		m.lookAgain, m.again = false, true
+		m.startLearning()
+		return false, nil
+	}
 	if m.st.PlanError != "" {
 		if m.again && m.idle() {
 			m.again = false
@@ -186,7 +197,7 @@ func (m *maintainer) step() (bool, error) {
 		}
 		return false, nil
 	}
-	if m.ending() {
+	if m.ending() && (m.deploy == nil || m.overlong()) { // else the run can't end yet, and the rules go on reacting
 		m.endRests()
 		return false, nil
 	}
@@ -226,6 +237,8 @@ func (m *maintainer) mayContinue() bool {
 	}
 	if m.overlong() {
 		m.cancelReactions()
+	} else if m.listing != nil {
+		return false // its other parts are on their way
 	}
 	return m.idle() && !m.learning && !m.status.writing && workflow.AllHandlersFinished(m.ctx) && !m.st.Resource.Gone && !m.undeployed
 }
@@ -261,7 +274,7 @@ func (m *maintainer) learn(ctx workflow.Context) error {
 		m.st.Profile = &plan.Profile{Name: res.Resource.Profile}
 	}
 	m.keepRules()
-	if m.st.PlanError != "" { // else a Deploy follows, and has more to say
+	if m.st.PlanError != "" || !m.needsDeploy() { // else a Deploy follows, and has more to say
 		m.markStatus(true)
 	}
 	return nil

@@ -44,10 +44,9 @@ func (q *queue) all() []plan.Change {
 }
 
 // take removes and returns the first change that free allows.
-func (q *queue) take(free func(key string) bool) (plan.Change, bool) {
+func (q *queue) take(free func(key string, c plan.Change) bool) (plan.Change, bool) {
 	for i, k := range q.order {
-		if free(k) {
-			c := q.changes[k]
+		if c := q.changes[k]; free(k, c) {
 			if i == 0 {
 				q.order = q.order[1:]
 			} else {
@@ -62,6 +61,7 @@ func (q *queue) take(free func(key string) bool) (plan.Change, bool) {
 
 // reaction is a rule's action on one object, in progress or waiting to be tried again.
 type reaction struct {
+	rule   string
 	cancel workflow.CancelFunc
 	// resting: its action stalled, and it waits for its next try. It then holds no place, and a newer state of the
 	// object ends the rest.
@@ -74,15 +74,19 @@ type reaction struct {
 // maxReactions in all, those at rest not counted.
 func (m *maintainer) react() {
 	active := 0
+	ofRule := map[string]int{}
 	for _, k := range workflow.DeterministicKeys(m.running) {
 		if !m.running[k].resting {
 			active++
+			ofRule[m.running[k].rule]++
 		} else if _, newer := m.queue.changes[k]; newer {
 			m.running[k].cancel()
 		}
 	}
 	for active < maxReactions {
-		c, ok := m.queue.take(func(key string) bool { return m.running[key] == nil })
+		c, ok := m.queue.take(func(key string, c plan.Change) bool {
+			return m.running[key] == nil && ofRule[c.Rule] < maxReactionsOfRule
+		})
 		if !ok {
 			return
 		}
@@ -105,6 +109,7 @@ func (m *maintainer) react() {
 			c = plan.Change{Rule: c.Rule, Namespace: c.Namespace, Name: c.Name, UID: old.UID}
 		}
 		active++
+		ofRule[c.Rule]++
 		m.start(rule, c, category)
 	}
 }
@@ -157,7 +162,7 @@ func (m *maintainer) note(c plan.Change, s plan.Seen) {
 func (m *maintainer) start(rule plan.Rule, c plan.Change, category plan.Category) {
 	ctx, cancel := workflow.WithCancel(m.ctx)
 	k := keyOf(c)
-	m.running[k] = &reaction{cancel: cancel}
+	m.running[k] = &reaction{rule: rule.Name, cancel: cancel}
 	workflow.GoNamed(ctx, "react "+k, func(ctx workflow.Context) {
 		err := m.act(ctx, rule, c, category)
 		switch {
@@ -211,11 +216,24 @@ func (m *maintainer) act(ctx workflow.Context, rule plan.Rule, c plan.Change, ca
 			}
 			return err
 		}
+		m.keepMade(rule.Name+"."+cmd.Name, res)
 		if i == len(rule.Action)-1 {
 			m.report(rule.Name, plan.StateSucceeded, object, res.Message, res.Attempts)
 		}
 	}
 	return nil
+}
+
+// keepMade remembers what a rule's command made, so that it is undone with the resource.
+func (m *maintainer) keepMade(name string, res plan.CommandResult) {
+	made := plan.DeployResult{}
+	if len(res.Objects) > 0 {
+		made.Inventory = map[string][]plan.ObjectRef{name: res.Objects}
+	}
+	if res.Release != nil {
+		made.Releases = map[string]plan.Release{name: *res.Release}
+	}
+	m.keep(made)
 }
 
 var verbs = map[plan.Category]string{

@@ -30,6 +30,9 @@ func Register(r Registry) {
 const (
 	// maxReactions is how many reactions of one instance run side by side.
 	maxReactions = 16
+	// maxReactionsOfRule is how many of them one rule may have: a rule whose targets are all missing must not hold up
+	// the others.
+	maxReactionsOfRule = 8
 	// heartbeatTimeout is how long the death of a worker goes unnoticed while one of its activities runs.
 	heartbeatTimeout = 10 * time.Second
 	// statusPause is the least time between two writes of the status for reactions alone: a storm of reactions must
