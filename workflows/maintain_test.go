@@ -370,3 +370,67 @@ func TestWhatAFormerRevisionMadeIsUndoneAtTheEnd(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+func TestGoingBackToTheFormerRevisionDeploysAgain(t *testing.T) {
+	w := newWorld(t, webProfile())
+	w.block = func(in plan.CommandInput) bool { return in.Revision == "r2" }
+	w.at(time.Minute, func() {
+		w.resource.Revision = "r2"
+		w.send(w.resource)
+	})
+	w.at(61*time.Second, func() {
+		w.resource.Revision = "r1"
+		w.send(w.resource)
+	})
+	w.end(time.Hour)
+	got := w.run(t, plan.MaintainInput{Instance: shop})
+	if count(got, "helm web blocks") != 1 || count(got, "helm web") != 3 { // deployed, deployed again, undone
+		t.Error(got)
+	}
+}
+
+func TestCorrectedProfileIsReadyAgain(t *testing.T) {
+	w := newWorld(t, webProfile())
+	w.at(time.Minute, func() {
+		w.resource.Profile, w.planError, w.profile = "nosuch", "no profile nosuch", nil
+		w.send(w.resource)
+	})
+	w.at(2*time.Minute, func() {
+		if w.lastStatus(plan.PhaseStalled) == nil {
+			t.Error("not Stalled")
+		}
+		w.resource.Profile, w.planError, w.profile = "default", "", webProfile()
+		w.send(w.resource)
+	})
+	w.at(3*time.Minute, func() {
+		if last := w.statuses[len(w.statuses)-1]; last.Phase != plan.PhaseReady {
+			t.Errorf("last status = %+v", last)
+		}
+	})
+	w.end(time.Hour)
+	w.run(t, plan.MaintainInput{Instance: shop})
+}
+
+func TestUndeployFollowsAChangedFolder(t *testing.T) {
+	w := newWorld(t, webProfile())
+	w.block = func(in plan.CommandInput) bool { return in.Command.Helm.Absent && in.Revision == "r1" }
+	w.end(time.Minute)
+	w.at(61*time.Second, func() {
+		w.resource.Revision, w.resource.Deleting = "r2", true
+		w.send(w.resource)
+	})
+	got := w.run(t, plan.MaintainInput{Instance: shop})
+	if got[len(got)-1] != "finalizer remove=true" {
+		t.Error(got)
+	}
+}
+
+func TestStalledDeployOfAVanishedResourceEnds(t *testing.T) {
+	w := newWorld(t, webProfile())
+	w.fail = func(plan.CommandInput, int32) error { return terminal("the resource is gone") }
+	w.at(time.Second, func() { w.resource = plan.ResourceSignal{Revision: "r1", Gone: true} }) // nobody signals it
+	got := w.run(t, plan.MaintainInput{Instance: shop})
+	if count(got, "helm web fails") != 1 {
+		t.Error(got)
+	}
+}

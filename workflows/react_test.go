@@ -205,3 +205,26 @@ func TestManyReactionsAreBoundedAndStatusIsNotAStorm(t *testing.T) {
 		t.Errorf("%d status writes for 500 reactions", n)
 	}
 }
+
+func TestOneRuleCannotTakeAllPlaces(t *testing.T) {
+	w := newWorld(t, webProfile(rule("greedy", plan.DidChange), rule("modest", plan.DidChange)))
+	w.fail = func(in plan.CommandInput, _ int32) error {
+		if in.Event != nil && in.Event.Rule == "greedy" {
+			return errors.New("the target is missing")
+		}
+		return nil
+	}
+	w.at(time.Minute, func() {
+		for i := range 40 {
+			w.dirty(changed("greedy", fmt.Sprintf("g%d", i), "h"))
+		}
+		w.dirty(changed("modest", "m", "h"))
+	})
+	w.at(2*time.Minute, func() {
+		if n := count(reactions(w.log), "ResourceDidCreate m@h"); n != 1 {
+			t.Errorf("the other rule reacted %d times", n)
+		}
+	})
+	w.end(3 * time.Minute)
+	w.run(t, plan.MaintainInput{Instance: shop})
+}

@@ -71,6 +71,10 @@ func TestNotes(t *testing.T) {
 		return err
 	})
 
+	sc.patch(sc.resource, "b", `{"metadata":{"annotations":{"mainstay.dev/profile":null}}}`)
+	sc.page(20*time.Second, "b-page", "text", "two")
+	sc.ready(20*time.Second, "b")
+
 	for _, name := range []string{"a", "b"} {
 		sc.delete(sc.resource, name)
 		sc.gone(time.Minute, sc.resource, name)
