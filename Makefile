@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOL    := go tool -modfile=tools/go.mod
 GOFILES := $(shell git ls-files '*.go')
 
-.PHONY: help build devstack demo up test fmt vet staticcheck workflowcheck floors unit replay cluster e2e bench clean
+.PHONY: help build devstack demo up test fmt vet staticcheck workflowcheck floors unit replay cluster e2e bench
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ up: ## the same parts, left running until Ctrl-C, to look around in
 test: fmt vet staticcheck workflowcheck floors unit replay build devstack cluster e2e ## all checks, the fast ones first
 
 fmt: ## gofmt changes nothing
-	@out=$$(gofmt -l $(GOFILES)); test -z "$$out" || { echo "not gofmt-ed:"; echo "$$out"; exit 1; }
+	@test -z "$$(gofmt -l $(GOFILES) | tee /dev/stderr)"
 
 vet: ## go vet
 	go vet ./...
@@ -57,6 +57,3 @@ e2e: build devstack ## whole-system scenarios
 
 bench: build devstack ## benchmarks, each beside its baseline in the same run
 	go test -tags e2e -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x ./tests/bench
-
-clean: ## what was built
-	rm -rf bin

@@ -46,7 +46,7 @@ type progress struct {
 }
 
 func (t *attempt) phase(phase, waiting string) {
-	t.doing.Store(&progress{Phase: phase, Waiting: clip(waiting, 256)})
+	t.doing.Store(&progress{Phase: phase, Waiting: plan.Clip(waiting, 256)})
 }
 
 // command wraps a command into an activity: heartbeats, one attempt at a time per target, panics made errors, errors
@@ -73,7 +73,7 @@ func (a *Activities) command(op *specs.Operator, run command) func(context.Conte
 		res, err := t.exclusive(ctx, run)
 		if err == nil {
 			res.Attempts = t.number
-			res.Message = clip(res.Message, maxMessage)
+			res.Message = plan.Clip(res.Message, maxMessage)
 			return res, nil
 		}
 		return plan.CommandResult{}, t.failed(parent, err)

@@ -44,7 +44,7 @@ func conditionsOf(old []any, in plan.StatusInput) []condition {
 	case plan.PhaseDeleting:
 		reconciling = metav1.ConditionTrue
 	}
-	reason, message := in.Reason, clip(in.Message, maxMessage)
+	reason, message := in.Reason, plan.Clip(in.Message, maxMessage)
 	if reason == "" {
 		reason = string(in.Phase)
 	}
@@ -127,8 +127,8 @@ func (a *Activities) announce(ctx context.Context, in plan.StatusInput, before, 
 	_, err := a.cluster.typed.EventsV1().Events(namespace).Create(ctx, &eventsv1.Event{
 		ObjectMeta:          metav1.ObjectMeta{GenerateName: i.Name[:min(200, len(i.Name))] + "-", Namespace: namespace},
 		EventTime:           metav1.NowMicro(),
-		ReportingController: plan.Domain + "/mainstay", ReportingInstance: clip(host, 120),
-		Action: string(in.Phase), Reason: in.Reason, Note: clip(in.Message, maxMessage), Type: kind,
+		ReportingController: plan.Domain + "/mainstay", ReportingInstance: plan.Clip(host, 120),
+		Action: string(in.Phase), Reason: in.Reason, Note: plan.Clip(in.Message, maxMessage), Type: kind,
 		Regarding: corev1.ObjectReference{
 			APIVersion: i.Resource.APIVersion(), Kind: i.Resource.Kind, Namespace: i.Namespace, Name: i.Name, UID: types.UID(i.UID),
 		},

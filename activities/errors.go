@@ -264,20 +264,8 @@ func (f *fault) message() string {
 			for _, c := range d.Causes {
 				fields = append(fields, c.Field)
 			}
-			return clip(fmt.Sprintf("Secret %q is invalid: %s", d.Name, strings.Join(fields, ", ")), maxMessage)
+			return plan.Clip(fmt.Sprintf("Secret %q is invalid: %s", d.Name, strings.Join(fields, ", ")), maxMessage)
 		}
 	}
-	return clip(f.Err.Error(), maxMessage)
-}
-
-// clip shortens s to at most n bytes without cutting a character.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	cut := n - len("…")
-	for cut > 0 && s[cut]&0xC0 == 0x80 {
-		cut--
-	}
-	return s[:cut] + "…"
+	return plan.Clip(f.Err.Error(), maxMessage)
 }

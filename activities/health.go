@@ -123,7 +123,7 @@ func (t *attempt) watch(ctx context.Context, ref plan.ObjectRef, b *blockers, lo
 			if f := classify(err); f.Type == TypeForbidden || ctx.Err() != nil {
 				return err
 			}
-			b.set(ref, clip(err.Error(), 200)) // the server is away for a moment: keep waiting
+			b.set(ref, plan.Clip(err.Error(), 200)) // the server is away for a moment: keep waiting
 		} else {
 			v := look(ref, u)
 			if err := b.note(ref, v); err != nil || v.done {
@@ -248,7 +248,7 @@ func (b *blockers) String() string {
 	texts := make([]string, len(refs))
 	b.mu.Lock()
 	for i, ref := range refs {
-		texts[i] = fmt.Sprintf("%s (%s)", describe(ref), clip(b.why[ref], 160))
+		texts[i] = fmt.Sprintf("%s (%s)", describe(ref), plan.Clip(b.why[ref], 160))
 	}
 	b.mu.Unlock()
 	return few(texts)

@@ -240,7 +240,7 @@ func (t *attempt) applied(ctx context.Context) ([]plan.ObjectRef, error) {
 	objects, err := t.manifest(ctx)
 	if err != nil {
 		if len(refs) > 0 && (ctx.Err() == nil) {
-			t.log.Warn("manifest does not render; deleting by inventory alone", "error", clip(err.Error(), maxMessage))
+			t.log.Warn("manifest does not render; deleting by inventory alone", "error", plan.Clip(err.Error(), maxMessage))
 			return refs, nil
 		}
 		return nil, err

@@ -223,7 +223,7 @@ func (t *attempt) report(ctx context.Context, f *fault) {
 		if state == plan.StateRetrying {
 			observed, _ := s["observedGeneration"].(int64)
 			list, _ := s["conditions"].([]any)
-			message := clip(fmt.Sprintf("%s %q: attempt %d failed: %s", t.in.Command.Kind, t.in.Command.Name, t.number, f.message()), maxMessage)
+			message := plan.Clip(fmt.Sprintf("%s %q: attempt %d failed: %s", t.in.Command.Kind, t.in.Command.Name, t.number, f.message()), maxMessage)
 			s["conditions"] = setConditions(list, []condition{
 				{"Ready", metav1.ConditionFalse, "Retrying", message}, {"Reconciling", metav1.ConditionTrue, "Retrying", message},
 			}, observed, now)

@@ -16,7 +16,7 @@ func execute(ctx workflow.Context, id, summary string, in plan.CommandInput) (pl
 	c := in.Command
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ActivityID:             id,
-		Summary:                clip(summary, 200),
+		Summary:                plan.Clip(summary, 200),
 		StartToCloseTimeout:    c.Timeout.Std(),
 		ScheduleToCloseTimeout: c.Deadline.Std(),
 		HeartbeatTimeout:       heartbeatTimeout,
@@ -55,17 +55,5 @@ func explain(c plan.Command, err error) (string, int32) {
 	if errors.As(err, &timeout) {
 		msg = fmt.Sprintf("gave no result within %s: %s", c.Deadline, msg)
 	}
-	return clip(fmt.Sprintf("%s %q: %s", c.Kind, c.Name, msg), 1024), failure.Attempts
-}
-
-// clip shortens s to at most n bytes without cutting a character.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	cut := n - len("…")
-	for cut > 0 && s[cut]&0xC0 == 0x80 {
-		cut--
-	}
-	return s[:cut] + "…"
+	return plan.Clip(fmt.Sprintf("%s %q: %s", c.Kind, c.Name, msg), 1024), failure.Attempts
 }

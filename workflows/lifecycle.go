@@ -91,7 +91,7 @@ func (m *maintainer) child(ctx workflow.Context, kind, id string, in plan.Deploy
 	opts := workflow.ChildWorkflowOptions{
 		WorkflowID:          id,
 		WaitForCancellation: true,
-		StaticSummary:       clip(kind+" "+in.Instance.String(), 200),
+		StaticSummary:       plan.Clip(kind+" "+in.Instance.String(), 200),
 	}
 	if m.in.SearchAttributes {
 		i := in.Instance
@@ -154,7 +154,7 @@ func message(err error) string {
 	if errors.As(err, &app) {
 		return app.Message()
 	}
-	return clip(err.Error(), 1024)
+	return plan.Clip(err.Error(), 1024)
 }
 
 // startRetryTimer has a stalled Deploy tried again after a pause.

@@ -177,7 +177,7 @@ func (m *maintainer) start(rule plan.Rule, c plan.Change, category plan.Category
 			m.stalls[k]++
 			m.markStatus(true)
 			_ = workflow.NewTimerWithOptions(ctx, stallPause(m.stalls[k]), // cancelled: a newer state, or a retry
-				workflow.TimerOptions{Summary: clip("try again: "+rule.Name+" on "+objectName(rule, c), 200)}).Get(ctx, nil)
+				workflow.TimerOptions{Summary: plan.Clip("try again: "+rule.Name+" on "+objectName(rule, c), 200)}).Get(ctx, nil)
 			m.queue.putBack(c)
 		}
 		if m.running[k].resting {

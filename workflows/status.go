@@ -151,5 +151,5 @@ func orDash(n int64) string {
 
 // cell makes s fit into a cell of a Markdown table.
 func cell(s string) string {
-	return clip(strings.NewReplacer("|", "\\|", "\n", " ").Replace(s), 300)
+	return plan.Clip(strings.NewReplacer("|", "\\|", "\n", " ").Replace(s), 300)
 }

@@ -91,3 +91,15 @@ func ReleaseName(i Instance, command string) string {
 	sum := sha256.Sum256([]byte(name))
 	return strings.TrimRight(name[:maxRelease-9], "-.") + "-" + hex.EncodeToString(sum[:4])
 }
+
+// Clip shortens s to at most n bytes without cutting a character. What goes into histories and statuses is bounded.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	cut := n - len("…")
+	for cut > 0 && s[cut]&0xC0 == 0x80 {
+		cut--
+	}
+	return s[:cut] + "…"
+}

@@ -66,7 +66,7 @@ func stay(ctx context.Context, dir string) error {
   Mainstay's log:   %[5]s
 
 Ctrl-C ends everything; the state stays in %[1]s for the next time.
-`, dir, stack.Bin("devstack"), filepath.Join(stack.Root(), "docs", "example.yaml"), s.UI, log.Name())
+`, dir, stack.Bin("devstack"), filepath.Join(stack.Root(), "specs", "library", "vvp", "example.yaml"), s.UI, log.Name())
 	select {
 	case <-ctx.Done():
 		return p.Stop(40 * time.Second)

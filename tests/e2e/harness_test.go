@@ -33,24 +33,7 @@ import (
 var shared *stack.Stack
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "mainstay-e2e-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	if shared, err = stack.Up(ctx, dir); err != nil {
-		fmt.Fprintln(os.Stderr, "start devstack:", err)
-		return 1
-	}
-	defer shared.Down()
-	return m.Run()
+	os.Exit(stack.Main(m, func(s *stack.Stack) { shared = s }))
 }
 
 var (
