@@ -15,12 +15,10 @@ devstack: ## bin/devstack: Temporal and a Kubernetes control plane on this machi
 	cd devstack && go build -ldflags "-s -w" -o ../bin/devstack .
 
 demo: ## the main job, told step by step on a devstack of its own (builds what it needs: some minutes the first time)
-	@tests/demo/build.sh
-	@go run ./tests/demo
+	@tests/demo/build.sh && exec bin/demo
 
 up: ## the same parts, left running until Ctrl-C, to look around in
-	@tests/demo/build.sh
-	@go run ./tests/demo -up
+	@tests/demo/build.sh && exec bin/demo -up
 
 test: fmt vet staticcheck workflowcheck floors unit replay build devstack cluster e2e ## all checks, the fast ones first
 

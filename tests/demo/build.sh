@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds both programs and says every few seconds that it is still at it: a first build takes minutes.
+# Builds the programs and says every few seconds that it is still at it: a first build takes minutes.
 set -eu
 step() { # title, command...
 	title=$1
@@ -27,3 +27,4 @@ step() { # title, command...
 echo "Building (the first time this fetches and compiles Temporal, Kubernetes and Helm: some 10 to 20 minutes on two cores)"
 step bin/mainstay make -s build
 step bin/devstack make -s devstack
+step bin/demo go build -o bin/demo ./tests/demo
