@@ -5,7 +5,6 @@
 package bench
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
