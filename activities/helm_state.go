@@ -66,7 +66,7 @@ const (
 	stepInstall   releaseStep = "install"
 	stepUpgrade   releaseStep = "upgrade"
 	stepReinstall releaseStep = "reinstall" // install as the next revision
-	stepRedo      releaseStep = "redo"      // delete the newest record, so that its revision is made again
+	stepRedo      releaseStep = "redo"      // make the newest revision again, in place of its record
 	stepGiveUp    releaseStep = "give up"   // mark the newest record as failed
 	stepUninstall releaseStep = "uninstall"
 )
