@@ -58,7 +58,7 @@ func (t *attempt) customResource(ctx context.Context) (map[string]any, error) {
 	if t.objects != nil {
 		key := virtual.Key{Kind: virtual.ParseKind(i.Resource.APIVersion(), i.Resource.Kind), Namespace: i.Namespace, Name: i.Name}
 		if o, ok := t.objects.Get(key); ok && o.UID == i.UID {
-			cr, err := decodeObject(o.JSON)
+			cr, err := decodeObject(o.JSON())
 			if err != nil {
 				return nil, err
 			}
@@ -107,7 +107,7 @@ func (t *attempt) eventObject(ctx context.Context, e plan.Event) (map[string]any
 		defer stop()
 		o, ok, err := t.objects.WaitFor(wait, key, e.Change.ResourceVersion)
 		if err == nil && ok && !o.Deleted {
-			return decodeObject(o.JSON)
+			return decodeObject(o.JSON())
 		}
 		if context.Cause(wait) == errStopping {
 			return nil, errStopping
@@ -133,7 +133,7 @@ func (t *attempt) eventObject(ctx context.Context, e plan.Event) (map[string]any
 func (t *attempt) lastKnown(key virtual.Key, e plan.Event) map[string]any {
 	if t.objects != nil {
 		if o, ok := t.objects.Tombstone(key); ok && (e.Change.UID == "" || o.UID == e.Change.UID) {
-			if m, err := decodeObject(o.JSON); err == nil {
+			if m, err := decodeObject(o.JSON()); err == nil {
 				return m
 			}
 		}

@@ -166,8 +166,8 @@ func TestFromClusterToWorkflow(t *testing.T) {
 			api.remove(services, "default", "s1")
 			p.believes("a", "uid-a", "services default/s2", "config default/c")
 			object, _ := p.store.Get(virtual.Key{Kind: services, Namespace: "default", Name: "s2"})
-			if bytes.Contains(object.JSON, []byte("managedFields")) {
-				t.Errorf("stored: %s", object.JSON)
+			if bytes.Contains(object.JSON(), []byte("managedFields")) {
+				t.Errorf("stored: %s", object.JSON())
 			}
 			if _, _, err := p.store.WaitFor(t.Context(), virtual.Key{Kind: services, Namespace: "default", Name: "s1"}, fmt.Sprint(api.version)); err != nil {
 				t.Error(err)

@@ -66,7 +66,7 @@ func (w *Watcher) resourceChanged(op *plan.Operator, c virtual.Change) {
 		Name:      c.Key.Name,
 		UID:       c.Now.UID,
 	}
-	fields := gjson.GetManyBytes(c.Now.JSON, "metadata.generation", "metadata.deletionTimestamp", "metadata.annotations")
+	fields := gjson.GetManyBytes(c.Now.JSON(), "metadata.generation", "metadata.deletionTimestamp", "metadata.annotations")
 	signal := plan.ResourceSignal{
 		Generation: fields[0].Int(),
 		Revision:   op.Digest,
@@ -80,7 +80,7 @@ func (w *Watcher) resourceChanged(op *plan.Operator, c virtual.Change) {
 		return true
 	})
 	// The binding comes first: a resync that began before it would lack objects.
-	bound := bindings(op.Profiles[signal.Profile], instance, c.Now.JSON)
+	bound := bindings(op.Profiles[signal.Profile], instance, c.Now.JSON())
 	for _, b := range bound {
 		if err := b.apply(w.store, instance.Label()); err != nil {
 			w.log.Error("an instance's objects can't be told apart", "instance", instance.String(), "error", err)

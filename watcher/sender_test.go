@@ -543,7 +543,7 @@ func TestBelievesEndAsTruth(t *testing.T) {
 					want["services default/"+o.Name] = o.Hash()
 					return true
 				})
-				if strings.Contains(string(cr.JSON), `"default"}`) {
+				if strings.Contains(string(cr.JSON()), `"default"}`) {
 					b.store.List(configMaps, "default", func(o virtual.Object) bool {
 						want["config default/"+o.Name] = o.Hash()
 						return true

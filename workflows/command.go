@@ -39,6 +39,16 @@ func activityID(i int, c plan.Command) string {
 
 // explain makes a sentence for people of a command's error, and tells how many attempts it took (0 if unknown).
 func explain(c plan.Command, err error) (string, int32) {
+	msg, attempts := reason(err)
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		msg = fmt.Sprintf("gave no result within %s: %s", c.Deadline, msg)
+	}
+	return plan.Clip(fmt.Sprintf("%s %q: %s", c.Kind, c.Name, msg), 1024), attempts
+}
+
+// reason is the innermost sentence of an activity's error with its hint, and how many attempts it took (0 if unknown).
+func reason(err error) (string, int32) {
 	var failure plan.Failure
 	msg := err.Error()
 	var app *temporal.ApplicationError
@@ -51,9 +61,5 @@ func explain(c plan.Command, err error) (string, int32) {
 	if failure.Hint != "" {
 		msg += "; " + failure.Hint
 	}
-	var timeout *temporal.TimeoutError
-	if errors.As(err, &timeout) {
-		msg = fmt.Sprintf("gave no result within %s: %s", c.Deadline, msg)
-	}
-	return plan.Clip(fmt.Sprintf("%s %q: %s", c.Kind, c.Name, msg), 1024), failure.Attempts
+	return msg, failure.Attempts
 }

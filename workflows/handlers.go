@@ -49,9 +49,10 @@ type RuleState struct {
 
 // Objects is the answer to the query "objects".
 type Objects struct {
-	Releases  map[string]plan.Release         `json:"releases,omitempty"`
-	Inventory map[string][]plan.ObjectRef     `json:"inventory,omitempty"`
-	Seen      map[string]map[string]plan.Seen `json:"seen,omitempty"`
+	Releases  map[string]plan.Release     `json:"releases,omitempty"`
+	Inventory map[string][]plan.ObjectRef `json:"inventory,omitempty"`
+	// Seen by rule, then by object.
+	Seen map[string]map[string]plan.Seen `json:"seen,omitempty"`
 }
 
 // handle registers what people may ask for and ask.
@@ -90,7 +91,7 @@ func (m *maintainer) handle() error {
 		m.query(QueryStatus, "The phase, the commands and the rules.", func() (any, error) {
 			phase, reason, message := m.phase()
 			return Status{phase, reason, message, m.st.Resource.Generation, m.st.Revision, m.st.Resource.Profile,
-				m.st.Commands, m.st.Rules, len(m.running), len(m.queue.order)}, nil
+				m.st.Commands, m.st.Rules, len(m.running), m.queue.len()}, nil
 		}),
 		m.query(QueryPlan, "The plan in force: what is deployed, maintained and undeployed.", func() (any, error) { return m.st.Profile, nil }),
 		m.query(QueryRules, "The rules with their last reactions.", func() (any, error) { return m.ruleStates(), nil }),
@@ -111,6 +112,7 @@ func (m *maintainer) retry() {
 		m.again = true
 	}
 	m.endRests()
+	m.endLoops()
 }
 
 func (m *maintainer) ruleStates() []RuleState {
@@ -133,8 +135,11 @@ func (m *maintainer) why() []string {
 	if m.deploy != nil && m.deploy.target != m.want() {
 		out = append(out, fmt.Sprintf("The deploy of generation %d is being superseded by generation %d.", m.deploy.target.Generation, m.st.Resource.Generation))
 	}
-	if !m.st.Established && len(m.queue.order) > 0 {
-		out = append(out, fmt.Sprintf("%d change(s) wait for the first deploy to succeed.", len(m.queue.order)))
+	if !m.st.Established && m.queue.len() > 0 {
+		out = append(out, fmt.Sprintf("%d change(s) wait for the first deploy to succeed.", m.queue.len()))
+	}
+	for _, l := range m.st.Looping {
+		out = append(out, l.Why+".")
 	}
 	resting := 0
 	for _, k := range workflow.DeterministicKeys(m.running) {

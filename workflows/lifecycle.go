@@ -223,6 +223,8 @@ func (m *maintainer) startUndeploy() {
 		defer func() { m.undeploying, m.changed = false, true }()
 		m.st.Commands = pending(m.undeployCommands())
 		m.flushStatus(ctx)
+		// Nobody reacts any more: a finalizer would keep the object, and with it the namespace, for ever.
+		m.letGo(ctx, m.st.Profile.Rules)
 		in := m.deployInput(m.want())
 		in.Commands, in.Inventory = m.undeployCommands(), m.st.Inventory
 		m.childRunning = true

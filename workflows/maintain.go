@@ -18,7 +18,8 @@ import (
 // All signals are received in that loop and nowhere else: before continuing as new they can be drained completely
 // without a yield, so that none is lost.
 func Maintain(ctx workflow.Context, in plan.MaintainInput) error {
-	m := &maintainer{ctx: ctx, in: in, running: map[string]*reaction{}, stalls: map[string]int{}, queue: newQueue()}
+	m := &maintainer{ctx: ctx, in: in, running: map[string]*reaction{}, stalls: map[string]int{}, queue: newQueue(),
+		serial: map[string]bool{}, writes: map[string]plan.Written{}, timers: map[string]*ruleTimer{}}
 	m.resource = workflow.GetSignalChannelWithOptions(ctx, plan.SignalResource, workflow.SignalChannelOptions{
 		Description: "The custom resource was created or changed, is being deleted, or is gone."})
 	m.dirty = workflow.GetSignalChannelWithOptions(ctx, plan.SignalDirty, workflow.SignalChannelOptions{
@@ -30,10 +31,16 @@ func Maintain(ctx workflow.Context, in plan.MaintainInput) error {
 		for _, c := range m.st.Pending {
 			m.queue.put(c)
 		}
-		m.st.Pending = nil
+		for _, w := range m.st.Writes {
+			m.writes[w.Rule+"|"+w.Key] = w
+		}
+		m.st.Pending, m.st.Writes = nil, nil
+		for _, l := range m.st.Looping {
+			m.lookLater(keyOf(l.Change))
+		}
 	}
 	if m.st.Seen == nil {
-		m.st.Seen = map[string]map[string]plan.Seen{}
+		m.st.Seen = plan.Memory{}
 	}
 	if err := m.handle(); err != nil {
 		return err
@@ -80,6 +87,12 @@ type maintainer struct {
 	// queue holds the changes to be handled; running the reactions by rule and object.
 	queue   *queue
 	running map[string]*reaction
+	// serial are the rules that write what they watch: their reactions run one after the other.
+	serial map[string]bool
+	// writes are the states that rules wrote and others watch, by rule and object.
+	writes map[string]plan.Written
+	// timers are those of rules that run by the clock.
+	timers map[string]*ruleTimer
 	// listing is the resync of which parts have come.
 	listing *listing
 	// wakeRetry cancels the timer after which a stalled Deploy is tried again.
@@ -204,6 +217,7 @@ func (m *maintainer) step() (bool, error) {
 	if m.deploy == nil && m.needsDeploy() && !m.st.Paused {
 		m.startDeploy()
 	}
+	m.runTimers()
 	if m.st.Established && !m.st.Paused {
 		m.react()
 	}
@@ -248,6 +262,11 @@ func (m *maintainer) continueAsNew() error {
 	in := m.in
 	in.State = &m.st
 	m.st.Pending = m.queue.all()
+	for _, k := range workflow.DeterministicKeys(m.writes) {
+		if w := m.writes[k]; workflow.Now(m.ctx).Sub(w.At) <= writesKeptFor && len(m.st.Writes) < writesKept {
+			m.st.Writes = append(m.st.Writes, w)
+		}
+	}
 	return workflow.NewContinueAsNewError(m.ctx, plan.WorkflowMaintain, in)
 }
 
@@ -267,13 +286,17 @@ func (m *maintainer) learn(ctx workflow.Context) error {
 		m.st.Resource.Revision = res.Resource.Revision
 	}
 	m.st.Revision, m.st.ProfileName, m.st.PlanError = res.Resource.Revision, res.Resource.Profile, res.Error
+	var old []plan.Rule
+	if m.st.Profile != nil {
+		old = m.st.Profile.Rules
+	}
 	if res.Profile != nil {
 		m.st.Profile = res.Profile
 	}
 	if m.st.Profile == nil {
 		m.st.Profile = &plan.Profile{Name: res.Resource.Profile}
 	}
-	m.keepRules()
+	m.keepRules(ctx, old)
 	if m.st.PlanError != "" || !m.needsDeploy() { // else a Deploy follows, and has more to say
 		m.markStatus(true)
 	}
@@ -290,13 +313,21 @@ func (m *maintainer) startLearning() {
 	})
 }
 
-// keepRules drops what is remembered of rules that the plan no longer has, and makes a status line for each it has.
-func (m *maintainer) keepRules() {
+// keepRules drops what is remembered of rules that the plan no longer has, makes a status line for each it has, and
+// lets go what a former rule held.
+func (m *maintainer) keepRules(ctx workflow.Context, former []plan.Rule) {
+	var let []plan.Rule
+	for _, r := range former {
+		if now, ok := m.rule(r.Name); !ok || !now.Watch.Hold || now.Watch.Kind != r.Watch.Kind || now.Watch.APIVersion != r.Watch.APIVersion {
+			let = append(let, r)
+		}
+	}
+	m.letGo(ctx, let)
 	old := map[string]plan.RuleStatus{}
 	for _, r := range m.st.Rules {
 		old[r.Name] = r
 	}
-	seen := map[string]map[string]plan.Seen{}
+	seen := plan.Memory{}
 	m.st.Rules = []plan.RuleStatus{}
 	for _, r := range m.st.Profile.Rules {
 		if s := m.st.Seen[r.Name]; s != nil {
@@ -307,6 +338,12 @@ func (m *maintainer) keepRules() {
 		m.st.Rules = append(m.st.Rules, st)
 	}
 	m.st.Seen = seen
+	for _, name := range workflow.DeterministicKeys(m.st.Fired) {
+		if _, ok := m.rule(name); !ok {
+			delete(m.st.Fired, name)
+		}
+	}
+	m.keepLoops()
 }
 
 // show brings the current details and the search attribute up to date.
@@ -349,8 +386,14 @@ func (m *maintainer) releases() map[string]string {
 	return out
 }
 
-// objectName names a rule's object for people: "Service default/demo".
+// objectName names a rule's object for people: "Service default/demo", or what it has instead of one.
 func objectName(r plan.Rule, c plan.Change) string {
+	switch {
+	case r.Watch.SQL != nil:
+		return "the query"
+	case r.Watch.Kind == "":
+		return "the timer"
+	}
 	n := c.Name
 	if c.Namespace != "" {
 		n = c.Namespace + "/" + n

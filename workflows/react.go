@@ -3,61 +3,13 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
 )
-
-// queue holds changes in the order of their first arrival, of each (rule, object) only the newest.
-type queue struct {
-	order   []string
-	changes map[string]plan.Change
-}
-
-func newQueue() *queue { return &queue{changes: map[string]plan.Change{}} }
-
-func keyOf(c plan.Change) string { return c.Rule + "|" + c.Key() }
-
-func (q *queue) put(c plan.Change) {
-	k := keyOf(c)
-	if _, ok := q.changes[k]; !ok {
-		q.order = append(q.order, k)
-	}
-	q.changes[k] = c
-}
-
-// putBack puts a change that could not be handled at the end, unless a newer one is there.
-func (q *queue) putBack(c plan.Change) {
-	if _, ok := q.changes[keyOf(c)]; !ok {
-		q.put(c)
-	}
-}
-
-func (q *queue) all() []plan.Change {
-	out := make([]plan.Change, 0, len(q.order))
-	for _, k := range q.order {
-		out = append(out, q.changes[k])
-	}
-	return out
-}
-
-// take removes and returns the first change that free allows.
-func (q *queue) take(free func(key string, c plan.Change) bool) (plan.Change, bool) {
-	for i, k := range q.order {
-		if c := q.changes[k]; free(k, c) {
-			if i == 0 {
-				q.order = q.order[1:]
-			} else {
-				q.order = slices.Delete(q.order, i, i+1)
-			}
-			delete(q.changes, k)
-			return c, true
-		}
-	}
-	return plan.Change{}, false
-}
 
 // reaction is a rule's action on one object, in progress or waiting to be tried again.
 type reaction struct {
@@ -83,10 +35,12 @@ func (m *maintainer) react() {
 			m.running[k].cancel()
 		}
 	}
+	room := func(rule string) bool {
+		return ofRule[rule] == 0 || ofRule[rule] < maxReactionsOfRule && !m.serial[rule]
+	}
+	free := func(key string) bool { return m.running[key] == nil }
 	for active < maxReactions {
-		c, ok := m.queue.take(func(key string, c plan.Change) bool {
-			return m.running[key] == nil && ofRule[c.Rule] < maxReactionsOfRule
-		})
+		c, ok := m.queue.take(room, free)
 		if !ok {
 			return
 		}
@@ -94,68 +48,26 @@ func (m *maintainer) react() {
 		if !ok {
 			continue
 		}
-		category, differs := m.transition(c)
+		category, differs := m.transition(rule, c)
 		if !differs {
 			continue
 		}
-		if !senses(rule.Watch, category) {
+		fresh := rule.Watch.Hold && c.Hash != "" && !c.Deleting && m.st.Seen[c.Rule][c.Key()].UID != c.UID
+		if category == "" && !fresh {
 			m.remember(c)
 			continue
 		}
-		if category == plan.DidDelete && c.Hash != "" {
+		if seen := m.st.Seen[c.Rule][c.Key()]; category == plan.DidDelete && c.Hash != "" {
 			// Recreated under its name: first its predecessor's end, then the new object.
 			m.queue.put(c)
-			old := m.st.Seen[c.Rule][c.Key()]
-			c = plan.Change{Rule: c.Rule, Namespace: c.Namespace, Name: c.Name, UID: old.UID}
+			c = plan.Change{Rule: c.Rule, Namespace: c.Namespace, Name: c.Name, UID: seen.UID}
+		} else if m.looping(rule, c) {
+			continue
 		}
 		active++
 		ofRule[c.Rule]++
 		m.start(rule, c, category)
 	}
-}
-
-// transition compares a change with what the rule last handled. A recreated object is reported as deleted to a rule
-// that senses deletions, before it is reported as created.
-func (m *maintainer) transition(c plan.Change) (plan.Category, bool) {
-	seen, was := m.st.Seen[c.Rule][c.Key()]
-	switch {
-	case c.Hash == "":
-		return plan.DidDelete, was
-	case !was:
-		return plan.DidCreate, true
-	case seen.UID != c.UID:
-		if r, ok := m.rule(c.Rule); ok && slices.Contains(r.Watch.Categories, plan.DidDelete) {
-			return plan.DidDelete, true
-		}
-		return plan.DidCreate, true
-	case seen.Hash == "": // its creation was taken up, but never handled to the end
-		return plan.DidCreate, true
-	}
-	return plan.DidUpdate, seen.Hash != c.Hash
-}
-
-// senses tells whether a rule wants to hear of a transition.
-func senses(w plan.Watch, c plan.Category) bool {
-	if slices.Contains(w.Categories, c) {
-		return true
-	}
-	return (c == plan.DidCreate || c == plan.DidUpdate) && slices.Contains(w.Categories, plan.DidChange)
-}
-
-// remember notes a state as handled.
-func (m *maintainer) remember(c plan.Change) {
-	if c.Hash == "" {
-		delete(m.st.Seen[c.Rule], c.Key())
-		return
-	}
-	m.note(c, plan.Seen{UID: c.UID, Hash: c.Hash})
-}
-
-func (m *maintainer) note(c plan.Change, s plan.Seen) {
-	if m.st.Seen[c.Rule] == nil {
-		m.st.Seen[c.Rule] = map[string]plan.Seen{}
-	}
-	m.st.Seen[c.Rule][c.Key()] = s
 }
 
 // start runs a rule's action for one change.
@@ -164,10 +76,10 @@ func (m *maintainer) start(rule plan.Rule, c plan.Change, category plan.Category
 	k := keyOf(c)
 	m.running[k] = &reaction{rule: rule.Name, cancel: cancel}
 	workflow.GoNamed(ctx, "react "+k, func(ctx workflow.Context) {
-		err := m.act(ctx, rule, c, category)
+		handled, err := m.act(ctx, rule, c, category)
 		switch {
 		case err == nil:
-			m.remember(c)
+			m.remember(handled)
 		case ctx.Err() != nil || temporal.IsCanceledError(err):
 			m.attempted(c)
 			m.queue.putBack(c)
@@ -175,6 +87,9 @@ func (m *maintainer) start(rule plan.Rule, c plan.Change, category plan.Category
 			m.attempted(c)
 			m.running[k].resting, m.running[k].trouble, m.changed = true, fmt.Sprintf("rule %q on %s: %s", rule.Name, objectName(rule, c), m.lastMessage(rule.Name)), true
 			m.stalls[k]++
+			if m.stalls[k] == 1 {
+				m.trouble(rule, c, m.running[k].trouble)
+			}
 			m.markStatus(true)
 			_ = workflow.NewTimerWithOptions(ctx, stallPause(m.stalls[k]), // cancelled: a newer state, or a retry
 				workflow.TimerOptions{Summary: plan.Clip("try again: "+rule.Name+" on "+objectName(rule, c), 200)}).Get(ctx, nil)
@@ -191,37 +106,100 @@ func (m *maintainer) start(rule plan.Rule, c plan.Change, category plan.Category
 	})
 }
 
-// attempted notes that an object's creation was taken up without being handled to its end: if the object goes, that is
-// a deletion which the rule must hear of.
-func (m *maintainer) attempted(c plan.Change) {
-	if _, was := m.st.Seen[c.Rule][c.Key()]; !was && c.Hash != "" {
-		m.note(c, plan.Seen{UID: c.UID})
+// trouble tells the rules that sense failures of an object that another rule's action on it has stalled.
+func (m *maintainer) trouble(rule plan.Rule, c plan.Change, why string) {
+	for _, r := range m.st.Profile.Rules {
+		seen, sees := m.st.Seen[r.Name][c.Key()]
+		if r.Name == rule.Name || !sees || r.Watch.Kind != rule.Watch.Kind || r.Watch.APIVersion != rule.Watch.APIVersion ||
+			!slices.Contains(r.Watch.Categories, plan.DidFail) {
+			continue
+		}
+		m.queue.put(plan.Change{Rule: r.Name, Namespace: c.Namespace, Name: c.Name, UID: seen.UID, Hash: seen.Hash,
+			Health: seen.Health, Deleting: seen.Deleting, ResourceVersion: seen.ResourceVersion, Trouble: plan.Clip(why, 300)})
 	}
 }
 
-// act runs the commands of a rule's action in order.
-func (m *maintainer) act(ctx workflow.Context, rule plan.Rule, c plan.Change, category plan.Category) error {
+// act decides, and runs the commands of a rule's action in order. It returns the state that is handled by that: a later
+// one than the change's where the action itself made it.
+func (m *maintainer) act(ctx workflow.Context, rule plan.Rule, c plan.Change, category plan.Category) (plan.Change, error) {
 	object := objectName(rule, c)
+	if rule.Watch.Hold {
+		remove := category == plan.DidDelete
+		if !c.Deleting || remove {
+			if err := m.hold(ctx, rule, c, remove); err != nil {
+				return c, err
+			}
+		}
+		if category == "" {
+			return c, nil
+		}
+	}
+	event := plan.Event{Rule: rule.Name, Category: category, APIVersion: rule.Watch.APIVersion, Kind: rule.Watch.Kind, Change: c}
+	chain := m.cause(c)
+	var wrote []plan.Change
+	if yes, err := m.decide(ctx, rule, event, object); err != nil || !yes {
+		if err == nil && category == plan.WillDelete && rule.Watch.Hold {
+			err = m.hold(ctx, rule, c, true)
+		}
+		return c, err
+	}
 	for i, cmd := range rule.Action {
-		id := fmt.Sprintf("%s/%s/%s", rule.Name, c.Name, activityID(i, cmd))
+		id := fmt.Sprintf("%s/%s/%s", rule.Name, objectPart(c), activityID(i, cmd))
 		why := fmt.Sprintf("%s because %s %s", summary(cmd), object, verbs[category])
 		res, err := execute(ctx, id, why, plan.CommandInput{
 			Instance: m.in.Instance, Revision: m.st.Revision, Profile: m.st.Profile.Name, Command: cmd, Releases: m.releases(),
-			Event: &plan.Event{Rule: rule.Name, Category: category, APIVersion: rule.Watch.APIVersion, Kind: rule.Watch.Kind, Change: c},
+			Event: &event,
 		})
 		if err != nil {
+			m.wrote(rule.Name, c, chain, wrote)
 			if !temporal.IsCanceledError(err) {
 				msg, attempts := explain(cmd, err)
 				m.report(rule.Name, plan.StateFailed, object, msg, attempts)
 			}
-			return err
+			return c, err
 		}
 		m.keepMade(rule.Name+"."+cmd.Name, res)
+		wrote = append(wrote, res.Wrote...)
 		if i == len(rule.Action)-1 {
 			m.report(rule.Name, plan.StateSucceeded, object, res.Message, res.Attempts)
 		}
 	}
-	return nil
+	if category == plan.WillDelete && rule.Watch.Hold {
+		if err := m.hold(ctx, rule, c, true); err != nil {
+			return c, err
+		}
+	}
+	return m.wrote(rule.Name, c, chain, wrote), nil
+}
+
+// decide asks whether the rule is to act; a rule that decides nothing always acts.
+func (m *maintainer) decide(ctx workflow.Context, rule plan.Rule, event plan.Event, object string) (bool, error) {
+	if rule.Decide == nil {
+		return true, nil
+	}
+	options := localOptions(time.Minute)
+	options.Summary = plan.Clip(fmt.Sprintf("decide %s because %s %s", rule.Name, object, verbs[event.Category]), 200)
+	ctx = workflow.WithLocalActivityOptions(ctx, options)
+	var verdict plan.DecideResult
+	err := workflow.ExecuteLocalActivity(ctx, plan.ActivityDecide, plan.DecideInput{
+		Instance: m.in.Instance, Revision: m.st.Revision, Profile: m.st.Profile.Name, Releases: m.releases(), Event: event,
+	}).Get(ctx, &verdict)
+	switch {
+	case err == nil && !verdict.Act:
+		m.report(rule.Name, plan.StateSkipped, object, verdict.Because, 0)
+	case err != nil && !temporal.IsCanceledError(err):
+		msg, attempts := reason(err)
+		m.report(rule.Name, plan.StateFailed, object, plan.Clip("decide: "+msg, 1024), attempts)
+	}
+	return verdict.Act, err
+}
+
+// objectPart names a change's object in an activity's id.
+func objectPart(c plan.Change) string {
+	if c.Name == "" {
+		return "-"
+	}
+	return c.Name
 }
 
 // keepMade remembers what a rule's command made, so that it is undone with the resource.
@@ -238,6 +216,8 @@ func (m *maintainer) keepMade(name string, res plan.CommandResult) {
 
 var verbs = map[plan.Category]string{
 	plan.DidCreate: "appeared", plan.DidUpdate: "changed", plan.DidDelete: "was deleted",
+	plan.DidBecomeReady: "became ready", plan.DidBecomeUnready: "became unready", plan.DidFail: "failed",
+	plan.WillDelete: "is being deleted", plan.QueryDidChange: "has other rows", plan.TimerDidFire: "fired",
 }
 
 // report puts a rule's last reaction into the status.

@@ -43,6 +43,9 @@ func (m *maintainer) takeList(r plan.Resync) {
 	present := m.listing.present
 	m.listing = nil
 	for _, rule := range workflow.DeterministicKeys(m.st.Seen) {
+		if r, ok := m.rule(rule); ok && r.Watch.Kind == "" {
+			continue // a live query that could not be evaluated has not gone
+		}
 		for _, key := range workflow.DeterministicKeys(m.st.Seen[rule]) {
 			ns, name := splitKey(key)
 			gone := plan.Change{Rule: rule, Namespace: ns, Name: name, UID: m.st.Seen[rule][key].UID}
@@ -53,7 +56,7 @@ func (m *maintainer) takeList(r plan.Resync) {
 	}
 	// A change that was still waiting for an object which is gone by now must not be handled as if it were there.
 	for _, c := range m.queue.all() {
-		if c.Hash != "" && !present[keyOf(c)] {
+		if r, ok := m.rule(c.Rule); ok && r.Watch.Kind != "" && c.Hash != "" && !present[keyOf(c)] {
 			m.queue.put(plan.Change{Rule: c.Rule, Namespace: c.Namespace, Name: c.Name, UID: c.UID})
 		}
 	}

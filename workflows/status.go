@@ -96,6 +96,9 @@ func (m *maintainer) phase() (plan.Phase, string, string) {
 			return plan.PhaseStalled, "ReactionFailed", r.trouble
 		}
 	}
+	if len(m.st.Looping) > 0 {
+		return plan.PhaseStalled, "RulesLoop", m.st.Looping[0].Why
+	}
 	return plan.PhaseReady, "Deployed", fmt.Sprintf("generation %d is deployed", m.st.Deployed.Generation)
 }
 

@@ -63,6 +63,10 @@ type world struct {
 	planError string
 	// fail says how the n-th attempt (from 1) of a command ends.
 	fail func(in plan.CommandInput, attempt int32) error
+	// verdict says how a rule decides; nil: to act.
+	verdict func(in plan.DecideInput) (plan.DecideResult, error)
+	// wrote says what a command of a rule wrote.
+	wrote func(in plan.CommandInput) []plan.Change
 	// block makes a command wait for its cancellation.
 	block func(in plan.CommandInput) bool
 }
@@ -80,6 +84,10 @@ func newWorld(t *testing.T, p *plan.Profile) *world {
 	}
 	w.RegisterActivityWithOptions(w.plan, activity.RegisterOptions{Name: plan.ActivityPlan})
 	w.RegisterActivityWithOptions(w.finalizer, activity.RegisterOptions{Name: plan.ActivityFinalizer})
+	w.RegisterActivityWithOptions(w.decide, activity.RegisterOptions{Name: plan.ActivityDecide})
+	w.RegisterActivityWithOptions(w.next, activity.RegisterOptions{Name: plan.ActivityNext})
+	w.RegisterActivityWithOptions(w.hold, activity.RegisterOptions{Name: plan.ActivityHold})
+	w.RegisterActivityWithOptions(w.announce, activity.RegisterOptions{Name: plan.ActivityAnnounce})
 	w.RegisterActivityWithOptions(w.status, activity.RegisterOptions{Name: plan.ActivityStatus})
 	t.Cleanup(func() { w.AssertExpectations(t) })
 	return w
@@ -112,6 +120,28 @@ func (w *world) status(_ context.Context, in plan.StatusInput) error {
 	return nil
 }
 
+func (w *world) decide(_ context.Context, in plan.DecideInput) (plan.DecideResult, error) {
+	if w.verdict == nil {
+		return plan.DecideResult{Act: true}, nil
+	}
+	return w.verdict(in)
+}
+
+// next knows one schedule: every full hour.
+func (w *world) next(_ context.Context, in plan.NextInput) (plan.NextResult, error) {
+	return plan.NextResult{At: in.After.Truncate(time.Hour).Add(time.Hour)}, nil
+}
+
+func (w *world) hold(_ context.Context, in plan.HoldInput) error {
+	w.note("hold %s %s remove=%v", in.Rule, in.Object.Name, in.Remove)
+	return nil
+}
+
+func (w *world) announce(_ context.Context, in plan.AnnounceInput) error {
+	w.note("announce %s", in.Reason)
+	return nil
+}
+
 func (w *world) command(ctx context.Context, in plan.CommandInput) (plan.CommandResult, error) {
 	info := activity.GetInfo(ctx)
 	what := in.Command.Kind + " " + in.Command.Name
@@ -138,6 +168,9 @@ func (w *world) command(ctx context.Context, in plan.CommandInput) (plan.Command
 	}
 	w.note("%s", what)
 	res := plan.CommandResult{Changed: true, Message: "done", Attempts: info.Attempt}
+	if w.wrote != nil && in.Event != nil {
+		res.Wrote = w.wrote(in)
+	}
 	if in.Command.Helm != nil && !in.Command.Helm.Absent {
 		res.Release = &plan.Release{Name: plan.ReleaseName(in.Instance, in.Command.Name), Namespace: in.Instance.Namespace, Revision: 1}
 	}

@@ -1,5 +1,7 @@
 package plan
 
+import "time"
+
 // The workflows' type names.
 const (
 	WorkflowMaintain = "Maintain"
@@ -25,6 +27,18 @@ const (
 	ActivityFinalizer = "finalizer"
 	// ActivityStatus takes a StatusInput.
 	ActivityStatus = "status"
+	// ActivityDecide takes a DecideInput and returns a DecideResult.
+	ActivityDecide = "decide"
+	// ActivityNext takes a NextInput and returns the time at which a cron schedule fires next.
+	ActivityNext = "next"
+)
+
+// The activities that are no commands, but as durable: they are tried until they succeed.
+const (
+	// ActivityHold takes a HoldInput.
+	ActivityHold = "hold"
+	// ActivityAnnounce takes an AnnounceInput.
+	ActivityAnnounce = "announce"
 )
 
 // ResourceSignal is the state of the custom resource as the watcher sees it.
@@ -51,6 +65,15 @@ type Change struct {
 	Hash string `json:"hash,omitempty"`
 	// ResourceVersion lets an activity wait until its process has seen at least this state.
 	ResourceVersion string `json:"resourceVersion,omitempty"`
+	// Health is set for rules that sense it.
+	Health Health `json:"health,omitempty"`
+	// Deleting: the object carries a deletionTimestamp; set for rules that sense WillDelete.
+	Deleting bool `json:"deleting,omitempty"`
+	// Trouble says why an action on the object stalled, for DidFail.
+	Trouble string `json:"trouble,omitempty"`
+	// Was is the hash of the state before a write; only in CommandResult.Wrote. A rule that had handled that state needs
+	// not hear of this one; one that hadn't must, or it would miss what somebody else had changed.
+	Was string `json:"was,omitempty"`
 }
 
 // Key is the object's key within the rule.
@@ -58,7 +81,7 @@ func (c Change) Key() string { return c.Namespace + "/" + c.Name }
 
 // Dirty is a batch of changes. It may come twice; hashes tell.
 type Dirty struct {
-	Changes []Change `json:"changes"`
+	Changes Changes `json:"changes"`
 }
 
 // Resync lists all present objects of all rules, in one or several parts. What Maintain remembers and a complete
@@ -67,9 +90,9 @@ type Resync struct {
 	// ID is the same in all parts of one list. A part with another ID starts a new list.
 	ID string `json:"id"`
 	// Part counts from 0. A list of which a part is missing is dropped as a whole (its changes still count).
-	Part    int      `json:"part"`
-	Last    bool     `json:"last"`
-	Changes []Change `json:"changes,omitempty"`
+	Part    int     `json:"part"`
+	Last    bool    `json:"last"`
+	Changes Changes `json:"changes,omitempty"`
 }
 
 // MaintainInput starts Maintain; the watcher sets Instance alone.
@@ -97,9 +120,15 @@ type MaintainState struct {
 	Established bool `json:"established,omitempty"`
 	Paused      bool `json:"paused,omitempty"`
 	// Seen by rule, then by object key: what the rule last handled.
-	Seen map[string]map[string]Seen `json:"seen,omitempty"`
+	Seen Memory `json:"seen,omitempty"`
 	// Pending are changes not yet handled.
-	Pending []Change `json:"pending,omitempty"`
+	Pending Changes `json:"pending,omitempty"`
+	// Looping are the (rule, object) that the loop breaker has stopped.
+	Looping []Loop `json:"looping,omitempty"`
+	// Writes are what rules wrote of late into objects that other rules watch, for the loop breaker.
+	Writes []Written `json:"writes,omitempty"`
+	// Fired are the times at which the timers of rules fired last, by rule.
+	Fired map[string]time.Time `json:"fired,omitempty"`
 	// Commands of the last Deploy and Rules, for the status.
 	Commands []CommandStatus `json:"commands,omitempty"`
 	Rules    []RuleStatus    `json:"rules,omitempty"`
@@ -122,8 +151,34 @@ type Deployed struct {
 
 // Seen is a state of an object that a rule has handled.
 type Seen struct {
-	UID  string `json:"uid,omitempty"`
-	Hash string `json:"hash"`
+	UID      string `json:"uid,omitempty"`
+	Hash     string `json:"hash"`
+	Health   Health `json:"health,omitempty"`
+	Deleting bool   `json:"deleting,omitempty"`
+	// ResourceVersion that was handled: an older state of the same object is no news.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
+}
+
+// Memory is what rules have handled: by rule, then by the object's key.
+type Memory map[string]map[string]Seen
+
+// Loop is an object on which the loop breaker stopped a rule.
+type Loop struct {
+	// Change that the rule did not react to.
+	Change Change `json:"change"`
+	// Why names the rules that write against each other.
+	Why string `json:"why"`
+}
+
+// Written says that a rule's action left an object in a state that a rule watches.
+type Written struct {
+	// Rule and Key are the watching rule's view of the object.
+	Rule string    `json:"rule"`
+	Key  string    `json:"key"`
+	Hash string    `json:"hash"`
+	At   time.Time `json:"at"`
+	// Chain names the rules whose reactions led here, each to the next; the last one wrote.
+	Chain []string `json:"chain"`
 }
 
 // DeployInput starts Deploy or Undeploy.
@@ -166,11 +221,14 @@ type CommandInput struct {
 type Event struct {
 	Rule     string   `json:"rule"`
 	Category Category `json:"category"`
-	// APIVersion and Kind of the object.
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
+	// APIVersion and Kind of the object; both are empty where there is none: for a live query and a timer.
+	APIVersion string `json:"apiVersion,omitempty"`
+	Kind       string `json:"kind,omitempty"`
 	Change     Change `json:"change"`
 }
+
+// HasObject tells an event of an object from one of a live query or a timer.
+func (e Event) HasObject() bool { return e.Kind != "" }
 
 // CommandResult is what every command's activity returns.
 type CommandResult struct {
@@ -184,8 +242,61 @@ type CommandResult struct {
 	Objects []ObjectRef `json:"objects,omitempty"`
 	// Release that helm brought to its state.
 	Release *Release `json:"release,omitempty"`
-	// Hash of the state that a rule's command saw, where that was newer than the event's; else empty.
-	Hash string `json:"hash,omitempty"`
+	// Wrote are the states in which a rule's command left objects, as the rules of the profile that watch them see them:
+	// so a rule doesn't react to what it did itself, and a circle of rules is found. At most MaxWrote of them.
+	Wrote Changes `json:"wrote,omitempty"`
+}
+
+// MaxWrote bounds CommandResult.Wrote.
+const MaxWrote = 1000
+
+// DecideInput asks whether a rule is to act.
+type DecideInput struct {
+	Instance Instance          `json:"instance"`
+	Revision string            `json:"revision"`
+	Profile  string            `json:"profile"`
+	Releases map[string]string `json:"releases,omitempty"`
+	Event    Event             `json:"event"`
+}
+
+// DecideResult is the verdict. It stands in the history, so it holds no rows.
+type DecideResult struct {
+	Act bool `json:"act"`
+	// Because says why in a line: "when is false: size(rows) > 0 (0 rows)".
+	Because string `json:"because"`
+	// Rows is how many rows the query had.
+	Rows int `json:"rows,omitempty"`
+}
+
+// NextInput asks when a cron schedule fires first after a time.
+type NextInput struct {
+	Cron  string    `json:"cron"`
+	After time.Time `json:"after"`
+}
+
+// NextResult is that time.
+type NextResult struct {
+	At time.Time `json:"at"`
+}
+
+// HoldInput adds Mainstay's finalizer to an object that a rule holds, or removes it. An object that is gone, or has
+// another uid, is no error.
+type HoldInput struct {
+	Instance Instance  `json:"instance"`
+	Rule     string    `json:"rule"`
+	Object   ObjectRef `json:"object"`
+	UID      string    `json:"uid"`
+	Remove   bool      `json:"remove,omitempty"`
+}
+
+// AnnounceInput is a Kubernetes Event on the custom resource.
+type AnnounceInput struct {
+	Instance Instance `json:"instance"`
+	// Warning or Normal.
+	Type string `json:"type"`
+	// Reason is a CamelCase word, Message a sentence.
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
 }
 
 // Failure is the detail of an activity's last error, for the status.

@@ -92,6 +92,17 @@ func ReleaseName(i Instance, command string) string {
 	return strings.TrimRight(name[:maxRelease-9], "-.") + "-" + hex.EncodeToString(sum[:4])
 }
 
+// HoldFinalizer keeps an object until the rule's action on its deletion is done. Each rule of each instance has its own,
+// so that one that is done doesn't let go for another.
+func HoldFinalizer(i Instance, rule string) string {
+	sum := sha256.Sum256([]byte(i.UID + "/" + rule))
+	return Domain + "/hold-" + hex.EncodeToString(sum[:5])
+}
+
+// ShortUID is as much of an object's uid as histories keep: 48 random bits, which is enough to tell an object from the
+// one before it under the same name.
+func ShortUID(uid string) string { return uid[:min(13, len(uid))] }
+
 // Clip shortens s to at most n bytes without cutting a character. What goes into histories and statuses is bounded.
 func Clip(s string, n int) string {
 	if len(s) <= n {

@@ -52,20 +52,61 @@ type Profile struct {
 	Undeploy []Command `json:"undeploy,omitempty"`
 }
 
-// Rule is one entry of "maintain": what it senses and what it does.
+// Rule is one entry of "maintain": what it senses, how it decides and what it does.
 type Rule struct {
 	// Name is unique in the profile.
-	Name   string    `json:"name"`
-	Watch  Watch     `json:"watch"`
+	Name  string `json:"name"`
+	Watch Watch  `json:"watch"`
+	// Decide says whether anything is to be done; nil: always.
+	Decide *Decide   `json:"decide,omitempty"`
 	Action []Command `json:"action"`
+	// Debounce is how long an object must rest before the rule hears of it.
+	Debounce Duration `json:"debounce,omitempty"`
+	// At is where the rule is written, "operator.yaml:12:5", for messages.
+	At string `json:"at,omitempty"`
 }
 
-// Watch says which lifecycle events of which objects a rule senses.
+// Watch says which lifecycle events of which objects a rule senses. A live query has SQL and no kind; a timer has Every
+// or Cron and no kind; every other rule has APIVersion and Kind.
 type Watch struct {
 	Categories []Category `json:"categories"`
-	APIVersion string     `json:"apiVersion"`
-	Kind       string     `json:"kind"`
-	Scope      Scope      `json:"scope"`
+	APIVersion string     `json:"apiVersion,omitempty"`
+	Kind       string     `json:"kind,omitempty"`
+	Scope      Scope      `json:"scope,omitempty"`
+	// Namespace and Name narrow the scope; empty: any.
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	// Selector is a label selector in the form that the API server takes: "app=web,tier in (a,b)"; empty: any.
+	Selector string `json:"selector,omitempty"`
+	// Fields are paths, as virtual.ParsePath takes them; only a difference in one of them counts. Empty: all do.
+	Fields []string `json:"fields,omitempty"`
+	// Hold keeps an object that is being deleted until the action is done (only with WillDelete).
+	Hold bool `json:"hold,omitempty"`
+	// SQL is the live query of QueryDidChange.
+	SQL *Query `json:"sql,omitempty"`
+	// Every and Cron are the schedule of TimerDidFire; one of them is set.
+	Every Duration `json:"every,omitempty"`
+	Cron  string   `json:"cron,omitempty"`
+}
+
+// Query is one SQL statement.
+type Query struct {
+	Text string `json:"text"`
+	// At is where it is written, "operator.yaml:14:12": errors name it.
+	At string `json:"at,omitempty"`
+	// Reads are the tables that it reads, Writes those that it writes, each by its full name: "services",
+	// "ingresses.networking.k8s.io".
+	Reads  []string `json:"reads,omitempty"`
+	Writes []string `json:"writes,omitempty"`
+}
+
+// Decide says whether a rule is to act. With both, SQL binds rows for When.
+type Decide struct {
+	SQL *Query `json:"sql,omitempty"`
+	// When is a CEL condition; empty: act if SQL has rows.
+	When string `json:"when,omitempty"`
+	// WhenAt is where it is written.
+	WhenAt string `json:"whenAt,omitempty"`
 }
 
 // Category is a kind of lifecycle event.
@@ -79,12 +120,36 @@ const (
 	DidUpdate Category = "ResourceDidUpdate"
 	// DidChange: either of the two: the state differs from what the rule last handled, first sight included.
 	DidChange Category = "ResourceDidChange"
+	// DidBecomeReady and DidBecomeUnready: its health turns. An object that is ready at first sight became ready; one
+	// that isn't yet became nothing.
+	DidBecomeReady   Category = "ResourceDidBecomeReady"
+	DidBecomeUnready Category = "ResourceDidBecomeUnready"
+	// DidFail: its health turns to failed, or an action on it stalls.
+	DidFail Category = "ResourceDidFail"
+	// WillDelete: it carries a deletionTimestamp.
+	WillDelete Category = "ResourceWillDelete"
 	// DidDelete: the object is gone.
 	DidDelete Category = "ResourceDidDelete"
+	// QueryDidChange: the rows of a live query differ.
+	QueryDidChange Category = "QueryDidChange"
+	// TimerDidFire: it is time.
+	TimerDidFire Category = "TimerDidFire"
 )
 
 // Categories are all of them, in the order of an object's life.
-var Categories = []Category{DidCreate, DidUpdate, DidChange, DidDelete}
+var Categories = []Category{
+	DidCreate, DidUpdate, DidChange, DidBecomeReady, DidBecomeUnready, DidFail, WillDelete, DidDelete, QueryDidChange, TimerDidFire,
+}
+
+// Health is an object's health as kstatus computes it, in one word.
+type Health string
+
+// The healths of an object.
+const (
+	Ready   Health = "Ready"
+	Unready Health = "Unready"
+	Failed  Health = "Failed"
+)
 
 // Scope says which objects a rule looks at.
 type Scope string
@@ -95,22 +160,25 @@ const (
 	ScopeInstance Scope = "instance"
 	// ScopeNamespace: every object of the kind in the resource's namespace.
 	ScopeNamespace Scope = "namespace"
+	// ScopeCluster: every object of the kind.
+	ScopeCluster Scope = "cluster"
 )
 
 // Scopes are all of them.
-var Scopes = []Scope{ScopeInstance, ScopeNamespace}
+var Scopes = []Scope{ScopeInstance, ScopeNamespace, ScopeCluster}
 
 // The kinds of commands. A kind is the activity's name and the name of its file in package activities.
 const (
 	KindHelm      = "helm"
 	KindKubeApply = "kube-apply"
 	KindKubePatch = "kube-patch"
+	KindSQL       = "sql"
 )
 
 // Kinds are all kinds of commands, in the order of the documentation.
-var Kinds = []string{KindHelm, KindKubeApply, KindKubePatch}
+var Kinds = []string{KindHelm, KindKubeApply, KindKubePatch, KindSQL}
 
-// Command is one step. Exactly one of Helm, Apply and Patch is set: the one of its Kind.
+// Command is one step. Exactly one of Helm, Apply, Patch and SQL is set: the one of its Kind.
 type Command struct {
 	Kind string `json:"cmd"`
 	// Name is unique in its list.
@@ -126,6 +194,7 @@ type Command struct {
 	Helm  *Helm  `json:"helm,omitempty"`
 	Apply *Apply `json:"apply,omitempty"`
 	Patch *Patch `json:"patch,omitempty"`
+	SQL   *SQL   `json:"sql,omitempty"`
 }
 
 // Retry says how long to wait between attempts: Initial after the first, twice as long after each further one, at
@@ -172,6 +241,23 @@ type Patch struct {
 	// Missing says what happens when the object isn't there: "fail" (default: tried again until the deadline) or "skip".
 	Missing string `json:"missing,omitempty"`
 }
+
+// SQL runs statements, in order. Those that write become API writes.
+type SQL struct {
+	Statements []Query `json:"statements"`
+	// Params by name, for :name in the statements, beside those that SQLParams lists. Strings are templates.
+	Params map[string]any `json:"params,omitempty"`
+	// MaxRows is how many objects one statement may write at most.
+	MaxRows int `json:"maxRows"`
+}
+
+// DefaultMaxRows is the default of SQL.MaxRows.
+const DefaultMaxRows = 500
+
+// SQLParams are the names that every statement may use, e.g. :namespace. The name, namespace and uid are the custom
+// resource's, instance is the value of its InstanceLabel, cr is all of it as JSON. The others are there in rules that
+// watch objects: of the object that the rule reacts to.
+var SQLParams = []string{"name", "namespace", "uid", "instance", "cr", "object", "object_name", "object_namespace", "object_uid"}
 
 // Release is the command name from which the release's default name is made.
 func (c Command) Release() string {

@@ -26,6 +26,10 @@ const (
 	StateSucceeded State = "Succeeded"
 	StateFailed    State = "Failed"
 	StateCanceled  State = "Canceled"
+	// StateSkipped: the rule decided that nothing was to be done.
+	StateSkipped State = "Skipped"
+	// StateLooping: the loop breaker has stopped the rule on an object.
+	StateLooping State = "Looping"
 )
 
 // CommandStatus is how a command of the deploy or undeploy list stands. In .status the list is keyed by Name.

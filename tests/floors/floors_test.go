@@ -21,12 +21,14 @@ var allowed = map[string][]string{
 	"specs/render":    {},
 	"watcher/virtual": {},
 	"specs/library":   {},
-	"specs":           {"specs/plan", "specs/render"},
+	"specs/expr":      {},
+	"specs/sense":     {"specs/plan", "watcher/virtual"},
+	"specs":           {"specs/plan", "specs/render", "specs/expr", "watcher/virtual"},
 	"workflows":       {"specs/plan"},
-	"activities":      {"specs", "specs/plan", "specs/render", "watcher/virtual"},
-	"watcher":         {"specs", "specs/plan", "watcher/virtual"},
+	"activities":      {"specs", "specs/plan", "specs/render", "specs/expr", "specs/sense", "watcher/virtual"},
+	"watcher":         {"specs", "specs/plan", "specs/sense", "watcher/virtual"},
 	"worker":          {"specs", "specs/plan", "specs/library", "workflows", "activities", "watcher", "watcher/virtual"},
-	"cmd/mainstay":    {"worker", "specs", "specs/plan", "specs/library"},
+	"cmd/mainstay":    {"worker", "specs", "specs/plan", "specs/library", "watcher/virtual"},
 }
 
 // outside says which modules a package must not import although the Go compiler would let it.

@@ -3,6 +3,7 @@ package virtual
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,12 +21,84 @@ func Hash(json []byte) string {
 	// The object is walked, not decoded: that costs a fifth.
 	b := make([]byte, 0, len(json)+len(json)/4)
 	b = appendCanonical(b, gjson.ParseBytes(json), 0, "")
-	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:])[:11]
+	return digest(b)
 }
 
 // Hash names the object's state; see the function Hash.
-func (o Object) Hash() string { return Hash(o.JSON) }
+func (o Object) Hash() string { return Hash(o.JSON()) }
+
+// HashOf names the state of some of the object's fields, as Hash does that of all of it. A path that leads nowhere is a
+// state too.
+func (o Object) HashOf(paths []Path) string {
+	var b []byte
+	for _, path := range paths {
+		value := gjson.Parse(o.json)
+		for _, name := range path {
+			if !value.IsObject() {
+				value = gjson.Result{}
+				break
+			}
+			value = member1(value, name)
+		}
+		if value.Exists() {
+			b = appendCanonical(b, value, 2, "")
+		}
+		b = append(b, ';')
+	}
+	return digest(b)
+}
+
+// member1 is a member by its exact name; gjson's own paths give dots and stars a meaning.
+func member1(object gjson.Result, name string) (found gjson.Result) {
+	object.ForEach(func(k, v gjson.Result) bool {
+		if k.Str == name {
+			found = v
+			return false
+		}
+		return true
+	})
+	return found
+}
+
+// Path leads to a field of an object: the names of the members on the way.
+type Path []string
+
+// ParsePath reads a path: names parted by dots, and names that hold dots in brackets and quotes:
+// metadata.annotations["example.com/team"].
+func ParsePath(text string) (Path, error) {
+	var path Path
+	for rest := text; ; {
+		if strings.HasPrefix(rest, `["`) {
+			end := strings.Index(rest, `"]`)
+			if end < 3 {
+				return nil, fmt.Errorf(`path %q: [" has no "] after a name`, text)
+			}
+			path, rest = append(path, rest[2:end]), rest[end+2:]
+		} else {
+			end := strings.IndexAny(rest, `.["`)
+			if end < 0 {
+				end = len(rest)
+			}
+			if end == 0 {
+				return nil, fmt.Errorf("path %q: a name is missing", text)
+			}
+			path, rest = append(path, rest[:end]), rest[end:]
+		}
+		switch {
+		case rest == "":
+			return path, nil
+		case rest[0] == '.' && len(rest) > 1:
+			rest = rest[1:]
+		case !strings.HasPrefix(rest, `["`):
+			return nil, fmt.Errorf(`path %q: expected a dot or [" before %q`, text, rest)
+		}
+	}
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:8])
+}
 
 type member struct {
 	name  string

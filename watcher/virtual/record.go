@@ -57,7 +57,7 @@ func (r record) eachOwner(fn func(uid string) bool) {
 
 // object is r as readers get it.
 func (r record) object(key Key) Object {
-	return Object{Key: key, JSON: []byte(r.json), UID: r.uid, ResourceVersion: r.version, Instance: r.instance}
+	return Object{Key: key, json: r.json, UID: r.uid, ResourceVersion: r.version, Instance: r.instance}
 }
 
 // newRecord reads what a record needs from an object's JSON, all but the instance, and takes managedFields out.

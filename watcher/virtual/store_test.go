@@ -78,7 +78,7 @@ func TestPutGetDelete(t *testing.T) {
 		t.Fatalf("first put: %+v, %v, %v", old, existed, err)
 	}
 	got, ok := s.Get(k)
-	want := Object{Key: k, UID: "u1", ResourceVersion: "1", JSON: document(k, "u1", "1")}
+	want := Object{Key: k, UID: "u1", ResourceVersion: "1", json: string(document(k, "u1", "1"))}
 	if !ok || cmp.Diff(want, got) != "" {
 		t.Fatalf("get: %v %s", ok, cmp.Diff(want, got))
 	}
