@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TOOL    := go tool -modfile=tools/go.mod
 GOFILES := $(shell git ls-files '*.go')
 
-.PHONY: help build devstack demo up test fmt vet staticcheck workflowcheck floors unit replay cluster e2e bench
+.PHONY: help build devstack demo up test fmt vet staticcheck workflowcheck floors unit replay cluster e2e faults bench bench-sql
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,11 +47,17 @@ replay: ## committed histories still replay
 	go test ./tests/replay
 
 cluster: build devstack ## commands and watcher against a real API server; devstack's own test
-	tests/with-cluster.sh go test -count=1 ./activities/... ./watcher/...
+	tests/with-cluster.sh go test -count=1 ./activities/... ./watcher/... ./cmd/...
 	cd devstack && go test -count=1 ./...
 
 e2e: build devstack ## whole-system scenarios
 	go test -tags e2e -count=1 -timeout 30m ./tests/e2e
 
-bench: build devstack ## benchmarks, each beside its baseline in the same run
-	go test -tags e2e -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x ./tests/bench
+faults: build devstack ## the scenarios with kills in full: 50 of the operator, 5 of Temporal, 9 of leading replicas
+	MAINSTAY_FAULTS=full go test -tags e2e -count=1 -timeout 40m -v -run 'TestRandomHistoryThroughKills|TestTwoReplicas' ./tests/e2e
+
+bench: build devstack bench-sql ## benchmarks, each beside its baseline in the same run
+	go test -tags e2e -count=1 -timeout 60m -run '^$$' -bench . -benchtime 1x ./tests/bench
+
+bench-sql: ## those of the virtual store and its SQL alone
+	go test -count=1 -timeout 30m -run '^$$' -bench . -benchtime 1x ./tests/bench/virtual

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
@@ -64,6 +65,10 @@ type Activities struct {
 	targets   locks
 	patched   *lastSeen
 	resources *lastSeen
+	marks     *marks
+	// prepared are the rules of profiles and the conditions of decisions, compiled: *plan.Profile → []*sense.Rule,
+	// *plan.Decide → *expr.Program.
+	prepared sync.Map
 }
 
 // New connects to nothing yet; a wrong configuration fails here, an unreachable server at the first use.
@@ -75,7 +80,8 @@ func New(o Options) (*Activities, error) {
 	if err != nil {
 		return nil, fmt.Errorf("activities: %w", err)
 	}
-	return &Activities{cluster: c, objects: o.Objects, log: o.Log, ui: o.UI, namespace: o.Namespace, patched: newLastSeen(), resources: newLastSeen()}, nil
+	return &Activities{cluster: c, objects: o.Objects, log: o.Log, ui: o.UI, namespace: o.Namespace,
+		patched: newLastSeen(), resources: newLastSeen(), marks: newMarks()}, nil
 }
 
 // Register registers all activities under their names, for one operator. A worker serves one operator only.
@@ -93,18 +99,25 @@ func (a *Activities) Register(r worker.ActivityRegistry, op *specs.Operator) {
 		plan.KindHelm:      (*attempt).helm,
 		plan.KindKubeApply: (*attempt).kubeApply,
 		plan.KindKubePatch: (*attempt).kubePatch,
+		plan.KindSQL:       (*attempt).sql,
 	}
 	for kind, run := range commands {
 		r.RegisterActivityWithOptions(a.command(op, run), activity.RegisterOptions{Name: kind})
 	}
-	local := map[string]any{
+	others := map[string]any{
 		plan.ActivityPlan: func(ctx context.Context, in plan.PlanInput) (plan.PlanResult, error) {
 			return a.plan(ctx, op, in)
 		},
 		plan.ActivityFinalizer: a.finalizer,
 		plan.ActivityStatus:    a.status,
+		plan.ActivityDecide: func(ctx context.Context, in plan.DecideInput) (plan.DecideResult, error) {
+			return a.decide(ctx, op, in)
+		},
+		plan.ActivityNext:     a.next,
+		plan.ActivityHold:     a.hold,
+		plan.ActivityAnnounce: a.announce,
 	}
-	for name, run := range local {
+	for name, run := range others {
 		r.RegisterActivityWithOptions(run, activity.RegisterOptions{Name: name})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,10 @@ type attempt struct {
 	rec   *record
 	stop  <-chan struct{}
 	doing atomic.Pointer[progress]
+
+	mu sync.Mutex
+	// wrote becomes CommandResult.Wrote.
+	wrote plan.Changes
 }
 
 // progress is the detail of a heartbeat.
@@ -43,10 +48,22 @@ type progress struct {
 	Phase string `json:"phase"`
 	// Waiting says for what.
 	Waiting string `json:"waiting,omitempty"`
+	// Wrote is what attempts before this one wrote and this one up to now, for the attempt after it: only the last one
+	// has a result.
+	Wrote plan.Changes `json:"wrote,omitempty"`
 }
 
 func (t *attempt) phase(phase, waiting string) {
 	t.doing.Store(&progress{Phase: phase, Waiting: plan.Clip(waiting, 256)})
+}
+
+// progress is what a heartbeat tells now.
+func (t *attempt) progress() progress {
+	p := *t.doing.Load()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.Wrote = slices.Clone(t.wrote)
+	return p
 }
 
 // command wraps a command into an activity: heartbeats, one attempt at a time per target, panics made errors, errors
@@ -55,17 +72,19 @@ func (a *Activities) command(op *specs.Operator, run command) func(context.Conte
 	return func(parent context.Context, in plan.CommandInput) (plan.CommandResult, error) {
 		info := activity.GetInfo(parent)
 		if in.Revision != "" && in.Revision != op.Plan.Digest {
-			// The files that this command means are not here. The watcher of a newer revision supersedes the command's
-			// Deploy; a replica that still has the files may take it before.
-			err := fmt.Errorf("this process serves revision %.12s of operator %q, not %.12s", op.Plan.Digest, op.Plan.Name, in.Revision)
-			return plan.CommandResult{}, (&fault{Type: TypeRevision, Benign: true, Err: err,
-				Hint: "run the same folder on all replicas"}).application(info.Attempt)
+			return plan.CommandResult{}, otherRevision(op, in.Revision).application(info.Attempt)
 		}
 		t := &attempt{
 			Activities: a, op: op, in: in, number: info.Attempt, rec: &record{}, stop: activity.GetWorkerStopChannel(parent),
 			log: a.log.With("operator", in.Instance.Operator, "instance", in.Instance.String(), "command", in.Command.Name, "attempt", info.Attempt),
 		}
 		t.phase("starting", "")
+		if activity.HasHeartbeatDetails(parent) {
+			var before progress
+			if err := activity.GetHeartbeatDetails(parent, &before); err == nil { // else it is of another version of Mainstay
+				t.wrote = before.Wrote
+			}
+		}
 		ctx, cancel := context.WithDeadline(withRecord(parent, t.rec), reporting(time.Now(), info.Deadline))
 		defer cancel()
 		defer t.heartbeat(parent)()
@@ -74,10 +93,21 @@ func (a *Activities) command(op *specs.Operator, run command) func(context.Conte
 		if err == nil {
 			res.Attempts = t.number
 			res.Message = plan.Clip(res.Message, maxMessage)
+			res.Wrote = t.wrote
 			return res, nil
+		}
+		if len(t.wrote) > 0 {
+			activity.RecordHeartbeat(parent, t.progress())
 		}
 		return plan.CommandResult{}, t.failed(parent, err)
 	}
+}
+
+// otherRevision says that the files which are meant are not here. The watcher of a newer revision supersedes what asked
+// for them; a replica that still has the files may take it before.
+func otherRevision(op *specs.Operator, asked string) *fault {
+	err := fmt.Errorf("this process serves revision %.12s of operator %q, not %.12s", op.Plan.Digest, op.Plan.Name, asked)
+	return &fault{Type: TypeRevision, Benign: true, Err: err, Hint: "run the same folder on all replicas"}
 }
 
 // reporting is the time at which an attempt must stop waiting, so that it can still say what it waited for: Temporal
@@ -100,7 +130,7 @@ func (t *attempt) heartbeat(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				activity.RecordHeartbeat(ctx, *t.doing.Load())
+				activity.RecordHeartbeat(ctx, t.progress())
 			}
 		}
 	}()

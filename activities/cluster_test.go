@@ -30,6 +30,9 @@ type bench struct {
 	op       *specs.Operator
 	instance plan.Instance
 	ns       string
+	// wire sees what Mainstay writes; other writes unseen.
+	wire  *wire
+	other *cluster
 }
 
 var widgets = plan.Resource{Group: "test.mainstay.dev", Version: "v1", Kind: "Widget", Plural: "widgets", Namespaced: true}
@@ -70,11 +73,17 @@ func newBench(t *testing.T) *bench {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	other, err := newCluster(rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire := &wire{}
+	rest.Wrap(wire.wrap)
 	a, err := New(Options{REST: rest, Log: log, UI: "http://ui.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, Activities: a}
+	b := &bench{T: t, Activities: a, wire: wire, other: other}
 	b.ns = b.namespace("")
 	b.applyRaw(widgetCRD)
 	b.op = &specs.Operator{

@@ -2,13 +2,10 @@ package activities
 
 import (
 	"context"
-	"os"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
 )
@@ -98,9 +95,9 @@ func conditionStatus(list []any, kind string) metav1.ConditionStatus {
 	return ""
 }
 
-// announce emits one Kubernetes Event when an instance becomes ready or stalls. Best effort: an Event is for people who
+// tellTurn emits one Kubernetes Event when an instance becomes ready or stalls. Best effort: an Event is for people who
 // look, the condition is what counts.
-func (a *Activities) announce(ctx context.Context, in plan.StatusInput, before, after map[string]any) {
+func (a *Activities) tellTurn(ctx context.Context, in plan.StatusInput, before, after map[string]any) {
 	turned := func(kind string) bool {
 		was, _ := before["conditions"].([]any)
 		is, _ := after["conditions"].([]any)
@@ -115,25 +112,9 @@ func (a *Activities) announce(ctx context.Context, in plan.StatusInput, before, 
 	default:
 		return
 	}
-	i := in.Instance
-	namespace := i.Namespace
-	if namespace == "" {
-		namespace = metav1.NamespaceDefault
-	}
-	host, _ := os.Hostname() // "" is filled in below
-	if host == "" {
-		host = fieldManager
-	}
-	_, err := a.cluster.typed.EventsV1().Events(namespace).Create(ctx, &eventsv1.Event{
-		ObjectMeta:          metav1.ObjectMeta{GenerateName: i.Name[:min(200, len(i.Name))] + "-", Namespace: namespace},
-		EventTime:           metav1.NowMicro(),
-		ReportingController: plan.Domain + "/mainstay", ReportingInstance: plan.Clip(host, 120),
-		Action: string(in.Phase), Reason: in.Reason, Note: plan.Clip(in.Message, maxMessage), Type: kind,
-		Regarding: corev1.ObjectReference{
-			APIVersion: i.Resource.APIVersion(), Kind: i.Resource.Kind, Namespace: i.Namespace, Name: i.Name, UID: types.UID(i.UID),
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		a.log.Debug("event not emitted", "instance", i.String(), "error", err)
+	event := eventOn(in.Instance, kind, in.Reason, in.Message)
+	event.GenerateName, event.Action = eventPrefix(in.Instance), string(in.Phase)
+	if _, err := a.cluster.typed.EventsV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{}); err != nil {
+		a.log.Debug("event not emitted", "instance", in.Instance.String(), "error", err)
 	}
 }

@@ -18,8 +18,10 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/mainstay-dev/mainstay/specs/expr"
 	"github.com/mainstay-dev/mainstay/specs/plan"
 	"github.com/mainstay-dev/mainstay/specs/render"
+	"github.com/mainstay-dev/mainstay/watcher/virtual"
 )
 
 // This file alone says which error may be tried again. The rule: terminal is what stays wrong until a person changes
@@ -35,6 +37,8 @@ const (
 	TypeInvalid     = "Invalid"        // terminal: the API server will never take this
 	TypeTemplate    = "TemplateError"  // terminal: a template's own fault
 	TypeChart       = "ChartError"     // terminal: a chart that doesn't load or render
+	TypeSQL         = "SQLError"       // terminal: a statement's own fault, or one that goes beyond its limits
+	TypeCondition   = "ConditionError" // terminal: a condition's own fault
 	TypeForbidden   = "Forbidden"      // terminal: Mainstay lacks a permission
 	TypeGone        = "Gone"           // terminal: the custom resource is no more
 	TypeDenied      = "Denied"         // a quota, a policy or a webhook refused it
@@ -117,7 +121,25 @@ func classify(err error) *fault {
 	var api apierrors.APIStatus
 	var network net.Error
 	var address *url.Error
+	var statement *virtual.SQLError
+	var limit *virtual.LimitError
+	var unsynced *virtual.NotSyncedError
+	var exists *virtual.ExistsError
+	var condition *expr.Error
 	switch {
+	case errors.As(err, &statement):
+		f.Type, f.Terminal = TypeSQL, true // its text has the hint
+	case errors.As(err, &limit):
+		f.Type, f.Terminal = TypeSQL, true
+		if limit.Limit == "changes" {
+			f.Hint = "or raise maxRows"
+		}
+	case errors.As(err, &exists):
+		f.Type = TypeConflict
+	case errors.As(err, &unsynced):
+		f.Type, f.Benign, f.Hint = TypeNotReady, true, "it is tried again when all objects of the table have been seen"
+	case errors.As(err, &condition):
+		f.Type, f.Terminal = TypeCondition, true // its text has the hint
 	case errors.As(err, &tpl):
 		f.Type, f.Terminal, f.Hint = TypeTemplate, true, tpl.Hint
 	case meta.IsNoMatchError(err), asNoMatch(err):

@@ -19,8 +19,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/mainstay-dev/mainstay/specs/expr"
 	"github.com/mainstay-dev/mainstay/specs/plan"
 	"github.com/mainstay-dev/mainstay/specs/render"
+	"github.com/mainstay-dev/mainstay/watcher/virtual"
 )
 
 func TestClassify(t *testing.T) {
@@ -36,6 +38,12 @@ func TestClassify(t *testing.T) {
 		"invalid":                         {bad, TypeInvalid, true},
 		"strict decoding":                 {apierrors.NewBadRequest("unknown field"), TypeInvalid, true},
 		"template":                        {fmt.Errorf("x: %w", &render.Error{Message: "m"}), TypeTemplate, true},
+		"a statement":                     {fmt.Errorf("x: %w", &virtual.SQLError{Message: "m"}), TypeSQL, true},
+		"a statement beyond its limits":   {fmt.Errorf("x: %w", &virtual.LimitError{Limit: "rows"}), TypeSQL, true},
+		"a table that isn't known yet":    {fmt.Errorf("x: %w", &virtual.NotSyncedError{Table: "t"}), TypeNotReady, false},
+		"an insertion of what is there":   {fmt.Errorf("x: %w", &virtual.ExistsError{Table: "t"}), TypeConflict, false},
+		"a condition":                     {fmt.Errorf("x: %w", expr.Errors{{Message: "m"}}), TypeCondition, true},
+		"a row in conflict":               {&conflict{err: apierrors.NewConflict(pods, "p", nil)}, TypeConflict, false},
 		"forbidden, not asked yet":        {apierrors.NewForbidden(pods, "p", errors.New("no")), TypeForbidden, false},
 		"namespace terminating":           {status(metav1.Status{Code: 403, Reason: metav1.StatusReasonForbidden, Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}}}), TypeDenied, false},
 		"webhook without a reason":        {status(metav1.Status{Code: 400}), TypeDenied, false},

@@ -96,8 +96,25 @@ func (t *attempt) manifest(ctx context.Context) ([]*unstructured.Unstructured, e
 	return parseObjects(source, text)
 }
 
-// apply applies one object unless that would change nothing.
+// apply applies one object unless that would change nothing. Where rules watch the object, it says which state it is
+// for, as a patch does.
 func (t *attempt) apply(ctx context.Context, u *unstructured.Unstructured) (changed bool, err error) {
+	exact := len(t.watching(keyOf(refOf(u)).Kind)) > 0
+	for try := 1; ; try++ {
+		changed, err := t.applyOnce(ctx, u.DeepCopy(), exact)
+		if !exact || !staleApply(err) || try == maxRuns {
+			return changed, err
+		}
+	}
+}
+
+// staleApply tells a conflict because the object has changed from one because others own fields.
+func staleApply(err error) bool {
+	var own *fault
+	return apierrors.IsConflict(err) && !errors.As(err, &own)
+}
+
+func (t *attempt) applyOnce(ctx context.Context, u *unstructured.Unstructured, exact bool) (changed bool, err error) {
 	if err := prepare(u, t.in.Instance.Label()); err != nil {
 		return false, invalid(fmt.Errorf("%s: %w", describe(refOf(u)), err), "")
 	}
@@ -118,6 +135,9 @@ func (t *attempt) apply(ctx context.Context, u *unstructured.Unstructured) (chan
 			return false, nil
 		}
 	}
+	if exact && live != nil {
+		u.SetResourceVersion(live.GetResourceVersion())
+	}
 	body, err := json.Marshal(u)
 	if err != nil {
 		return false, invalid(fmt.Errorf("encode %s: %w", describe(ref), err), "")
@@ -133,7 +153,17 @@ func (t *attempt) apply(ctx context.Context, u *unstructured.Unstructured) (chan
 	if err != nil {
 		return false, applyError(u, err)
 	}
-	return live == nil || live.GetResourceVersion() != now.GetResourceVersion(), nil
+	if live != nil && live.GetResourceVersion() == now.GetResourceVersion() {
+		return false, nil
+	}
+	s := step{key: keyOf(ref), now: now.Object}
+	if live != nil {
+		s.before = live.Object
+	} else {
+		s.unsure = slices.ContainsFunc(now.GetManagedFields(), func(m metav1.ManagedFieldsEntry) bool { return m.Manager != fieldManager })
+	}
+	t.left(s)
+	return true, nil
 }
 
 // applyError names the managers and fields of a conflict: the message of the API server alone is hard to read. And it

@@ -67,8 +67,21 @@ func (t *attempt) kubePatch(ctx context.Context) (plan.CommandResult, error) {
 	return plan.CommandResult{Changed: changed, Message: few(done)}, nil
 }
 
-// patch patches one object and says what it did, in a word or two.
+// patch patches one object and says what it did, in a word or two. Where rules watch the object it must be known for
+// sure what the patch met, so that a rule isn't kept from hearing of somebody else's change: then it says which state
+// it is for, and is made anew if that has passed.
 func (t *attempt) patch(ctx context.Context, p *unstructured.Unstructured) (string, error) {
+	exact := len(t.watching(keyOf(refOf(p)).Kind)) > 0
+	for try := 1; ; try++ {
+		what, err := t.patchOnce(ctx, p.DeepCopy(), exact)
+		if !exact || !apierrors.IsConflict(err) || try == maxRuns {
+			return what, err
+		}
+		t.patched.cache.Remove(refOf(p))
+	}
+}
+
+func (t *attempt) patchOnce(ctx context.Context, p *unstructured.Unstructured, exact bool) (string, error) {
 	ref := refOf(p)
 	// The status is its controller's; kinds without a status subresource would take it.
 	unstructured.RemoveNestedField(p.Object, "status")
@@ -105,6 +118,12 @@ func (t *attempt) patch(ctx context.Context, p *unstructured.Unstructured) (stri
 	if err != nil {
 		return "", fmt.Errorf("patch %s: %w", describe(ref), err)
 	}
+	if exact {
+		p.SetResourceVersion(live.GetResourceVersion())
+		if body, err = json.Marshal(p.Object); err != nil {
+			return "", invalid(fmt.Errorf("encode the patch of %s: %w", describe(ref), err), "")
+		}
+	}
 	now, err := api.Patch(ctx, ref.Name, kind, body, metav1.PatchOptions{
 		FieldManager: fieldManager, FieldValidation: metav1.FieldValidationStrict,
 	})
@@ -118,6 +137,7 @@ func (t *attempt) patch(ctx context.Context, p *unstructured.Unstructured) (stri
 	if now.GetResourceVersion() == live.GetResourceVersion() {
 		return "nothing to change in", nil
 	}
+	t.left(step{key: keyOf(ref), before: live.Object, now: now.Object})
 	return "patched", nil
 }
 

@@ -91,3 +91,8 @@ func few(texts []string) string {
 	}
 	return fmt.Sprintf("%s; and %d more", strings.Join(texts[:3], "; "), len(texts)-3)
 }
+
+// metadataOf is an object's metadata by its accessors.
+func metadataOf(object map[string]any) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: object}
+}

@@ -33,7 +33,7 @@ func (a *Activities) status(ctx context.Context, in plan.StatusInput) error {
 		return a.local(ctx, fmt.Errorf("write the status of %s: %w", in.Instance, err))
 	}
 	if after != nil {
-		a.announce(ctx, in, before, after)
+		a.tellTurn(ctx, in, before, after)
 	}
 	return nil
 }

@@ -10,11 +10,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
 	"github.com/mainstay-dev/mainstay/specs/render"
+	"github.com/mainstay-dev/mainstay/specs/sense"
 	"github.com/mainstay-dev/mainstay/watcher/virtual"
 )
 
@@ -24,8 +24,48 @@ const seenWithin = 10 * time.Second
 // errObjectGone says that the object of an event is no more, so that there is nothing to react to.
 var errObjectGone = errors.New("object is gone meanwhile; nothing to do")
 
-// vars are what templates see. Error: errObjectGone.
+// facts are what an attempt acts on.
+type facts struct {
+	// cr is the custom resource.
+	cr map[string]any
+	// object is that of the event; nil: there is no event, or it has none.
+	object map[string]any
+	// stored is the same object as the virtual store has it: of a Secret, digests. The zero Object without one.
+	stored virtual.Object
+}
+
+// facts reads what the attempt is about. Error: errObjectGone.
+func (t *attempt) facts(ctx context.Context) (facts, error) {
+	cr, err := t.customResource(ctx)
+	if err != nil {
+		return facts{}, err
+	}
+	f := facts{cr: cr}
+	if e := t.in.Event; e != nil && e.HasObject() {
+		if f.object, f.stored, err = t.eventObject(ctx, *e); err != nil {
+			return facts{}, err
+		}
+	}
+	return f, nil
+}
+
+// vars are what templates see. The rows are those of the rule's query as it stands now, which may be others than
+// those on which the rule decided: a command does what the newest state asks for. Error: errObjectGone.
 func (t *attempt) vars(ctx context.Context) (map[string]any, error) {
+	f, err := t.facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	vars := t.varsOf(f)
+	rows, ok, err := t.rows(ctx, f)
+	if ok {
+		vars["rows"] = listOf(rows)
+	}
+	return vars, err
+}
+
+// varsOf are what templates and conditions see of facts, all but the rows.
+func (t *attempt) varsOf(f facts) map[string]any {
 	i := t.in.Instance
 	releases := map[string]any{}
 	for name, release := range t.in.Releases {
@@ -33,22 +73,19 @@ func (t *attempt) vars(ctx context.Context) (map[string]any, error) {
 	}
 	vars := map[string]any{
 		"instance": map[string]any{"name": i.Name, "namespace": i.Namespace, "label": i.Label(), "releases": releases},
+		"cr":       f.cr,
 	}
-	cr, err := t.customResource(ctx)
-	if err != nil {
-		return nil, err
-	}
-	vars["cr"] = cr
 	if e := t.in.Event; e != nil {
 		vars["event"] = map[string]any{
 			"category": string(e.Category), "rule": e.Rule, "apiVersion": e.APIVersion, "kind": e.Kind,
 			"namespace": e.Change.Namespace, "name": e.Change.Name, "uid": e.Change.UID, "key": e.Change.Key(),
-		}
-		if vars["object"], err = t.eventObject(ctx, *e); err != nil {
-			return nil, err
+			"health": string(e.Change.Health), "trouble": e.Change.Trouble,
 		}
 	}
-	return vars, nil
+	if f.object != nil {
+		vars["object"] = f.object
+	}
+	return vars
 }
 
 // customResource reads the resource: from the virtual store, if what that has is at least as new as the generation that
@@ -88,60 +125,84 @@ func undoing(c plan.Command) bool {
 	return c.Helm != nil && c.Helm.Absent || c.Apply != nil && c.Apply.Absent
 }
 
-// eventObject is the object of an event, at least as new as the event. Error: errObjectGone.
-func (t *attempt) eventObject(ctx context.Context, e plan.Event) (map[string]any, error) {
-	gv, err := schema.ParseGroupVersion(e.APIVersion)
-	if err != nil {
-		return nil, invalid(fmt.Errorf("apiVersion %q: %w", e.APIVersion, err), "")
-	}
-	kind := virtual.Kind{Group: gv.Group, Version: gv.Version, Kind: e.Kind}
-	key := virtual.Key{Kind: kind, Namespace: e.Change.Namespace, Name: e.Change.Name}
+// eventObject is the object of an event, at least as new as the event, and the same as the virtual store has it. The
+// content of a Secret is in the API server only, so a template gets that from there; of a Secret that is deleted, the
+// digests are all that is left. Error: errObjectGone.
+func (t *attempt) eventObject(ctx context.Context, e plan.Event) (map[string]any, virtual.Object, error) {
+	key := virtual.Key{Kind: virtual.ParseKind(e.APIVersion, e.Kind), Namespace: e.Change.Namespace, Name: e.Change.Name}
 	if e.Category == plan.DidDelete {
-		return t.lastKnown(key, e), nil
+		return t.lastKnown(key, e)
 	}
-	if t.objects != nil && t.objects.Watches(kind) {
+	var stored virtual.Object
+	if t.objects != nil && t.objects.Watches(key.Kind) {
 		t.phase("reading", "the store to see the event's object")
 		wait, cancel := t.waiting(ctx)
 		defer cancel()
 		wait, stop := context.WithTimeout(wait, seenWithin)
 		defer stop()
 		o, ok, err := t.objects.WaitFor(wait, key, e.Change.ResourceVersion)
-		if err == nil && ok && !o.Deleted {
-			return decodeObject(o.JSON())
-		}
-		if context.Cause(wait) == errStopping {
-			return nil, errStopping
+		switch {
+		case err == nil && ok && !o.Deleted && !sense.IsSecret(key.Kind):
+			object, err := decodeObject(o.JSON())
+			return object, o, err
+		case err == nil && ok && !o.Deleted:
+			stored = o
+		case context.Cause(wait) == errStopping:
+			return nil, virtual.Object{}, errStopping
 		}
 	}
 	ref := plan.ObjectRef{APIVersion: e.APIVersion, Kind: e.Kind, Namespace: e.Change.Namespace, Name: e.Change.Name}
 	c, err := t.cluster.client(ref)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", describe(ref), err)
+		return nil, virtual.Object{}, fmt.Errorf("read %s: %w", describe(ref), err)
 	}
 	u, err := c.Get(ctx, ref.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, errObjectGone
+		return nil, virtual.Object{}, errObjectGone
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", describe(ref), err)
+		return nil, virtual.Object{}, fmt.Errorf("read %s: %w", describe(ref), err)
 	}
 	unstructured.RemoveNestedField(u.Object, "metadata", "managedFields")
-	return u.Object, nil
+	if !stored.Exists() {
+		stored, err = asStored(key, u.Object)
+	}
+	return u.Object, stored, err
 }
 
-// lastKnown is a deleted object as it was last seen, or its name alone when this process never saw it.
-func (t *attempt) lastKnown(key virtual.Key, e plan.Event) map[string]any {
+// lastKnown is a deleted object as it was last seen, or its name alone when this process never saw it. One that is
+// still there is merely the rule's no longer.
+func (t *attempt) lastKnown(key virtual.Key, e plan.Event) (map[string]any, virtual.Object, error) {
 	if t.objects != nil {
-		if o, ok := t.objects.Tombstone(key); ok && (e.Change.UID == "" || o.UID == e.Change.UID) {
-			if m, err := decodeObject(o.JSON()); err == nil {
-				return m
+		// What is no longer the rule's may well be there: then it isn't buried.
+		for _, read := range []func(virtual.Key) (virtual.Object, bool){t.objects.Tombstone, t.objects.Get} {
+			if o, ok := read(key); ok && (e.Change.UID == "" || plan.ShortUID(o.UID) == plan.ShortUID(e.Change.UID)) {
+				if m, err := decodeObject(o.JSON()); err == nil {
+					return m, o, nil
+				}
 			}
 		}
 	}
-	return map[string]any{
+	object := map[string]any{
 		"apiVersion": e.APIVersion, "kind": e.Kind,
 		"metadata": map[string]any{"name": key.Name, "namespace": key.Namespace, "uid": e.Change.UID},
 	}
+	o, err := asStored(key, object)
+	o.Deleted = true
+	return object, o, err
+}
+
+// asStored is an object as the virtual store would have it.
+func asStored(key virtual.Key, object map[string]any) (virtual.Object, error) {
+	if sense.IsSecret(key.Kind) {
+		object = (&unstructured.Unstructured{Object: object}).DeepCopy().Object
+		sense.Redact(key.Kind, object)
+	}
+	b, err := virtual.Encode(object)
+	if err != nil {
+		return virtual.Object{}, fmt.Errorf("%s: %w", key, err)
+	}
+	return virtual.NewObject(key, b)
 }
 
 func decodeObject(b []byte) (map[string]any, error) {

@@ -22,8 +22,8 @@ const (
 	defaultMax         = 30 * time.Second
 )
 
-// command compiles one command; nil if not even its kind is known.
-func (c *compiler) command(d *document, n *yaml.Node, engine string) (*plan.Command, naming) {
+// command compiles one command; nil if not even its kind is known. Object tells that there is one that it reacts to.
+func (c *compiler) command(d *document, n *yaml.Node, engine string, object bool) (*plan.Command, naming) {
 	m := d.open(n, "a command")
 	if m == nil {
 		return nil, naming{}
@@ -80,6 +80,8 @@ func (c *compiler) command(d *document, n *yaml.Node, engine string) (*plan.Comm
 		}
 		cmd.Patch = p
 		by = nameOf(p.File, kind)
+	case plan.KindSQL:
+		cmd.SQL = c.sql(m, object)
 	}
 	name := naming{by: by}
 	if _, ok := m.str("name"); ok {

@@ -55,18 +55,24 @@ func (d *document) definition() (crd map[string]any, r plan.Resource, ok bool) {
 
 // tree is the document as JSON has it, with int64 and float64.
 func (d *document) tree() (map[string]any, error) {
-	b, err := yaml.Marshal(d.root)
+	var out map[string]any
+	err := decodeNode(d.root, &out)
+	return out, err
+}
+
+// decodeNode decodes a node as JSON has it: numbers are int64 or float64.
+func decodeNode(n *yaml.Node, out any) error {
+	b, err := yaml.Marshal(n)
 	if err != nil {
-		return nil, fmt.Errorf("write as YAML: %w", err)
+		return fmt.Errorf("write as YAML: %w", err)
 	}
 	if b, err = sigsyaml.YAMLToJSON(b); err != nil {
-		return nil, fmt.Errorf("convert to JSON: %w", err)
+		return fmt.Errorf("convert to JSON: %w", err)
 	}
-	var out map[string]any
-	if err := json.Unmarshal(b, &out); err != nil {
-		return nil, fmt.Errorf("read as JSON: %w", err)
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("read as JSON: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 // storage is the version that the API server stores, which is the one that Mainstay reads and writes.

@@ -13,15 +13,16 @@ import (
 
 // document is one YAML file on its way from text to plan. What is wrong goes into found.
 type document struct {
-	file  string // as findings show it
-	root  *yaml.Node
-	found *Findings
+	file   string // as findings show it
+	source string
+	root   *yaml.Node
+	found  *Findings
 }
 
 // parse reads a file's text as exactly one YAML document whose root is a mapping. It returns nil if that can't be,
 // with the reason in found.
 func parse(file, text string, found *Findings) *document {
-	d := &document{file: file, found: found}
+	d := &document{file: file, source: text, found: found}
 	if len(text) > maxDescription {
 		d.at(0, 0, "", "is larger than %d KiB", maxDescription>>10)
 		return nil

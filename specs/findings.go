@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/mainstay-dev/mainstay/specs/expr"
 )
 
 // Finding is one mistake in an operator's folder, at the place where it is to be mended.
@@ -76,40 +78,5 @@ func didYouMean(word string, names []string) string {
 	return ""
 }
 
-// nearest is the name that word was probably meant to be: the one with the fewest edits, if those are few.
-func nearest(word string, names []string) string {
-	best, least := "", 1+max(2, len(word)/3)
-	for _, n := range names {
-		d := distance(strings.ToLower(word), strings.ToLower(n))
-		if d < least && d < len(n) {
-			best, least = n, d
-		}
-	}
-	return best
-}
-
-// distance is the number of insertions, deletions, substitutions and swaps of neighbours that make b of a.
-func distance(a, b string) int {
-	if len(a) > 100 || len(b) > 100 {
-		return 100
-	}
-	before, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		before, prev, row = prev, row, before
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-	}
-	return row[len(b)]
-}
+// nearest is the name that word was probably meant to be, or "".
+func nearest(word string, names []string) string { return expr.Nearest(word, names) }

@@ -95,7 +95,7 @@ func statusSchema() map[string]any {
 	}, "name")
 	rule := object("A rule and its last reaction", map[string]any{
 		"name":       text("Name of the rule"),
-		"state":      text("State of the last reaction: Pending, Running, Retrying, Succeeded, Failed or Canceled"),
+		"state":      text("State of the last reaction: Pending, Running, Retrying, Succeeded, Failed, Canceled, Skipped or Looping"),
 		"object":     text("Object that the rule reacted to"),
 		"message":    text("What was done, or the last error"),
 		"attempts":   integer("int32", "Attempts that the last reaction took"),

@@ -1,6 +1,8 @@
 package specs
 
 import (
+	"slices"
+
 	"github.com/mainstay-dev/mainstay/specs/plan"
 	"github.com/mainstay-dev/mainstay/specs/render"
 )
@@ -12,11 +14,17 @@ var (
 	profileKeys = []string{"def", "engine", "deploy", "maintain", "undeploy"}
 	profileSoon = []string{"status"}
 
-	ruleKeys = []string{"name", "watch", "action"}
-	ruleSoon = []string{"decide", "debounce"}
+	ruleKeys   = []string{"name", "watch", "decide", "action", "debounce"}
+	decideKeys = []string{"sql", "when"}
 
-	watchKeys = []string{"category", "apiVersion", "kind", "scope"}
-	watchSoon = []string{"selector", "fields", "name", "namespace", "hold", "sql", "every", "cron"}
+	// What a watch says of objects, of a live query and of a timer.
+	objectKeys = []string{"category", "apiVersion", "kind", "scope", "namespace", "name", "selector", "fields", "hold"}
+	queryKeys  = []string{"category", "sql"}
+	timerKeys  = []string{"category", "every", "cron"}
+	watchKeys  = slices.Concat(objectKeys, queryKeys[1:], timerKeys[1:])
+
+	selectorKeys   = []string{"matchLabels", "matchExpressions"}
+	expressionKeys = []string{"key", "operator", "values"}
 
 	commandKeys = []string{"cmd", "name", "engine", "timeout", "retry", "deadline"}
 	commandSoon = []string{"needs", "when", "foreach", "onFailure", "outputs"}
@@ -38,28 +46,27 @@ var kindKeys = map[string]struct{ now, soon []string }{
 		now:  []string{"file", "patch", "patchType", "missing"},
 		soon: []string{"target"},
 	},
+	plan.KindSQL: {
+		now: []string{"statement", "params", "maxRows"},
+	},
 }
 
 // Values.
 var (
 	kindsSoon = []string{
-		"kube-delete", "kube-wait", "kube-restart", "kube-scale", "kube-exec", "kube-job", "http", "sql", "temporal",
+		"kube-delete", "kube-wait", "kube-restart", "kube-scale", "kube-exec", "kube-job", "http", "temporal",
 		"event", "fail", "sleep",
 	}
 	engines        = render.Names()
 	enginesSoon    = []string{"jinja2"}
 	categories     = words(plan.Categories)
-	categoriesSoon = []string{
-		"ResourceDidBecomeReady", "ResourceDidBecomeUnready", "ResourceDidFail", "ResourceWillDelete",
-		"ResourceWillCreate", "ResourceWillUpdate", "QueryDidChange", "TimerDidFire",
-	}
-	scopes       = words(plan.Scopes)
-	scopesSoon   = []string{"cluster"}
-	conflicts    = []string{"fail", "force"}
-	conflictSoon = []string{"skip"}
-	patchTypes   = []string{"strategic", "merge"}
-	patchSoon    = []string{"json", "apply"}
-	missings     = []string{"fail", "skip"}
+	categoriesSoon = []string{"ResourceWillCreate", "ResourceWillUpdate"}
+	scopes         = words(plan.Scopes)
+	conflicts      = []string{"fail", "force"}
+	conflictSoon   = []string{"skip"}
+	patchTypes     = []string{"strategic", "merge"}
+	patchSoon      = []string{"json", "apply"}
+	missings       = []string{"fail", "skip"}
 )
 
 func words[T ~string](in []T) []string {

@@ -4,16 +4,23 @@ import (
 	"reflect"
 	"slices"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/mainstay-dev/mainstay/specs/plan"
 	"github.com/mainstay-dev/mainstay/specs/render"
+	"github.com/mainstay-dev/mainstay/watcher/virtual"
 )
 
 // compiler turns a folder into an operator. What is wrong goes into the folder's findings.
 type compiler struct {
 	*folder
 	op *Operator
+	// later are the checks of SQL and conditions. They come last, because a statement may name what any rule watches.
+	later []func()
+	// watched are the kinds that rules watch.
+	watched []virtual.Kind
+	// known are all tables that are not taken on trust.
+	known []virtual.Resource
+	// schema is that of the resource, as it will be installed; nil: it isn't known.
+	schema map[string]any
 }
 
 // operator compiles operator.yaml: its keys are the profiles.
@@ -53,6 +60,13 @@ func (c *compiler) operator(d *document) {
 			c.op.Plan.Profiles[name] = c.profile(p, name)
 		}
 	}
+	if c.op.CRD != nil { // else the resource's own table is unknown, and that is one finding already
+		c.complete()
+		for _, check := range c.later {
+			check()
+		}
+		c.op.sort()
+	}
 }
 
 // profile compiles one profile. Of the default profile's settings only def is inherited.
@@ -71,10 +85,10 @@ func (c *compiler) profile(m *mapping, name string) *plan.Profile {
 		}
 	}
 	p := &plan.Profile{Name: name}
-	p.Deploy = c.commands(m, "deploy", engine)
+	p.Deploy = c.commands(m, "deploy", engine, false)
 	p.Rules = c.rules(m, engine)
 	if m.has("undeploy") {
-		p.Undeploy = c.commands(m, "undeploy", engine)
+		p.Undeploy = c.commands(m, "undeploy", engine, false)
 	} else {
 		p.Undeploy = undo(p.Deploy)
 	}
@@ -98,6 +112,10 @@ func (c *compiler) definition(m *mapping, file string) {
 	case c.op.CRD == nil:
 		c.op.CRD, c.op.Plan.Resource = crd, resource
 		c.op.served = Finding{File: m.file, Line: at.Line, Column: at.Column}
+		// With the status that Mainstay adds. An author who describes nothing leaves everything open.
+		if schemaOf(crd, resource.Version)["properties"] != nil {
+			c.schema = schemaOf(c.op.InstallableCRD(), resource.Version)
+		}
 	case resource != c.op.Plan.Resource:
 		m.errorf(at, "all profiles of an operator serve one kind of resource", "%s defines %s, but the default profile's is %s",
 			file, resource.CRD(), c.op.Plan.Resource.CRD())
@@ -106,8 +124,8 @@ func (c *compiler) definition(m *mapping, file string) {
 	}
 }
 
-// undo is what undoes a deploy list: its commands in reverse order. A patch is not undone, because nobody knows what
-// was there before, and what it patched mostly goes away with the rest.
+// undo is what undoes a deploy list: its commands in reverse order. A patch and what SQL wrote are not undone, because
+// nobody knows what was there before, and what they changed mostly goes away with the rest.
 func undo(deploy []plan.Command) []plan.Command {
 	var out []plan.Command
 	for _, cmd := range slices.Backward(deploy) {
@@ -130,12 +148,12 @@ func undo(deploy []plan.Command) []plan.Command {
 	return out
 }
 
-// commands compiles the command list under key.
-func (c *compiler) commands(m *mapping, key, engine string) []plan.Command {
+// commands compiles the command list under key; object tells that there is one that they react to.
+func (c *compiler) commands(m *mapping, key, engine string, object bool) []plan.Command {
 	var out []plan.Command
 	var named []naming
 	for _, n := range m.list(key) {
-		if cmd, name := c.command(m.document, n, engine); cmd != nil {
+		if cmd, name := c.command(m.document, n, engine, object); cmd != nil {
 			out, named = append(out, *cmd), append(named, name)
 		}
 	}
@@ -143,115 +161,4 @@ func (c *compiler) commands(m *mapping, key, engine string) []plan.Command {
 		out[i].Name = name
 	}
 	return out
-}
-
-// rules compiles the list "maintain".
-func (c *compiler) rules(m *mapping, engine string) []plan.Rule {
-	var out []plan.Rule
-	var named []naming
-	for _, n := range m.list("maintain") {
-		if r := m.open(n, "a rule"); r != nil {
-			rule, name := c.rule(r, engine)
-			out, named = append(out, rule), append(named, name)
-		}
-	}
-	for i, name := range c.names(m.document, "maintain", named) {
-		out[i].Name = name
-	}
-	return out
-}
-
-func (c *compiler) rule(m *mapping, engine string) (plan.Rule, naming) {
-	m.what = "a rule"
-	m.allow(ruleKeys, ruleSoon)
-	var r plan.Rule
-	if m.need("watch", "") {
-		if w := m.open(m.vals["watch"], "watch"); w != nil {
-			r.Watch = c.watch(w)
-		}
-	}
-	if m.need("action", "") {
-		r.Action = c.commands(m, "action", engine)
-		if list := m.vals["action"]; list.Kind == yaml.SequenceNode && len(list.Content) == 0 {
-			m.errorf(list, "", "the action of a rule is empty")
-		}
-	}
-	name := naming{given: m.vals["name"], by: kebab(r.Watch.Kind)}
-	if len(r.Action) > 0 {
-		name.by = kebab(r.Watch.Kind + "-" + r.Action[0].Name)
-	}
-	if name.given != nil {
-		if _, ok := m.str("name"); !ok {
-			name.given = nil
-		}
-	}
-	return r, name
-}
-
-// watch compiles what a rule senses.
-func (c *compiler) watch(m *mapping) plan.Watch {
-	m.allow(watchKeys, watchSoon)
-	w := plan.Watch{Scope: plan.ScopeInstance}
-	// What QueryDidChange and TimerDidFire watch has no kind; whoever writes one of them needs one finding only.
-	later := false
-	if m.need("category", "e.g. category: "+string(plan.DidChange)) {
-		w.Categories, later = c.categories(m)
-	}
-	if s, ok := m.str("kind"); ok {
-		w.Kind = s
-		if !kindName.MatchString(s) {
-			m.errorf(m.vals["kind"], "kinds are written as in manifests, e.g. Service", "%q is no kind", s)
-		}
-	} else if !later {
-		m.need("kind", "e.g. kind: Service")
-	}
-	if s, ok := m.str("apiVersion"); ok {
-		w.APIVersion = s
-		if !apiVersion.MatchString(s) {
-			m.errorf(m.vals["apiVersion"], "e.g. v1 or apps/v1", "%q is no apiVersion", s)
-		}
-	} else if !later {
-		hint := "e.g. apiVersion: v1"
-		if v := apiVersionOf[w.Kind]; v != "" {
-			hint = "probably apiVersion: " + v
-		}
-		m.need("apiVersion", hint)
-	}
-	if m.vals["scope"] != nil {
-		if s, ok := m.oneOf("scope", scopes, scopesSoon); ok {
-			w.Scope = plan.Scope(s)
-		}
-		if w.Scope == plan.ScopeNamespace && c.op.CRD != nil && !c.op.Plan.Resource.Namespaced {
-			m.errorf(m.vals["scope"], "", "scope namespace: a %s is cluster-scoped and has no namespace", c.op.Plan.Resource.Kind)
-		}
-	}
-	return w
-}
-
-// categories reads one category or a list of them; later tells that one is yet to be built.
-func (c *compiler) categories(m *mapping) (out []plan.Category, later bool) {
-	n := m.vals["category"]
-	items := []*yaml.Node{n}
-	if n.Kind == yaml.SequenceNode {
-		items = n.Content
-		if len(items) == 0 {
-			m.errorf(n, "", `"category" of watch is an empty list`)
-		}
-	}
-	for _, item := range items {
-		s, ok := m.text(item, `"category" of watch`)
-		if !ok {
-			continue
-		}
-		later = later || slices.Contains(categoriesSoon, s)
-		if !m.among(item, `"category" of watch`, categories, categoriesSoon) {
-			continue
-		}
-		if slices.Contains(out, plan.Category(s)) {
-			m.errorf(item, "", "the category %s is given twice", s)
-			continue
-		}
-		out = append(out, plan.Category(s))
-	}
-	return out, later
 }

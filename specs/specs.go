@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
@@ -35,6 +36,21 @@ type Operator struct {
 
 	// served is where the description names the CRD.
 	served Finding
+	// tables and labels are those of the operator's SQL.
+	tables, labels []string
+}
+
+// Tables are the full names of all tables that the operator's SQL reads or writes, in order: "services",
+// "ingresses.networking.k8s.io". The two that are no kind's, "resources" and "events", may be among them.
+func (o *Operator) Tables() []string { return slices.Clone(o.tables) }
+
+// IndexedLabels are the keys of the labels that the operator's SQL compares by equality, in order.
+func (o *Operator) IndexedLabels() []string { return slices.Clone(o.labels) }
+
+func (o *Operator) sort() {
+	slices.Sort(o.tables)
+	slices.Sort(o.labels)
+	o.tables, o.labels = slices.Compact(o.tables), slices.Compact(o.labels)
 }
 
 // Load reads the operator in the folder dir.

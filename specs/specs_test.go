@@ -2,6 +2,7 @@ package specs_test
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +53,9 @@ func folder(t testing.TB, dir string, files map[string]string) string {
 	return dir
 }
 
+// update writes what is found into the archives as what must be found: read the difference before it is committed.
+var update = flag.Bool("update", false, "write the findings into testdata")
+
 func describe(text string) map[string]string { return map[string]string{"operator.yaml": text} }
 
 // TestFindings: every mistake at its place, with its hint, and nothing else.
@@ -86,10 +90,21 @@ func TestFindings(t *testing.T) {
 				if err != nil {
 					got = strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), "") + "\n"
 				}
-				if diff := cmp.Diff(want, got); diff != "" {
+				if *update {
+					for i, f := range archive.Files {
+						if f.Name == c+"/want" {
+							archive.Files[i].Data = []byte(got)
+						}
+					}
+				} else if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("findings (-want +got):\n%s", diff)
 				}
 			})
+		}
+		if *update {
+			if err := os.WriteFile(name, txtar.Format(archive), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
@@ -203,10 +218,10 @@ none:
 		Resource: plan.Resource{Group: "example.com", Version: "v1", Kind: "Widget", Plural: "widgets", Namespaced: true},
 		Profiles: map[string]*plan.Profile{
 			"default": {Name: "default", Deploy: deploy, Undeploy: undeploy, Rules: []plan.Rule{
-				{Name: "config-map-patch", Watch: watch, Action: []plan.Command{patch("patch"), patch("patch-2")}},
-				{Name: "config-map-again", Action: []plan.Command{again},
+				{Name: "config-map-patch", At: "operator.yaml:20:7", Watch: watch, Action: []plan.Command{patch("patch"), patch("patch-2")}},
+				{Name: "config-map-again", At: "operator.yaml:22:7", Action: []plan.Command{again},
 					Watch: plan.Watch{Categories: []plan.Category{plan.DidDelete}, APIVersion: "v1", Kind: "ConfigMap", Scope: plan.ScopeNamespace}},
-				{Name: "config-map-patch-2", Watch: watch, Action: []plan.Command{patch("patch")}},
+				{Name: "config-map-patch-2", At: "operator.yaml:24:7", Watch: watch, Action: []plan.Command{patch("patch")}},
 			}},
 			"none": {Name: "none", Deploy: []plan.Command{{Kind: "kube-apply", Name: "patch", Engine: "helm", Timeout: d("1m"), Deadline: d("1h"), Retry: retry,
 				Apply: &plan.Apply{File: "patch.yaml", Conflicts: "fail"}}}},
@@ -256,6 +271,10 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(string(seed))
 	f.Add("default:\n  def: crd.yaml\n  deploy:\n    - {cmd: kube-apply, manifest: {a: [1, {b: c}]}, retry: {max: 5s}, timeout: 1m}\n")
+	f.Add("default:\n  def: crd.yaml\n  maintain:\n    - watch: {category: ResourceDidChange, apiVersion: v1, kind: Pod, fields: [spec], selector: {matchLabels: {a: b}}}\n" +
+		"      decide:\n        sql: |\n          SELECT name FROM pods\n          WHERE uid = :object_uid\n        when: size(rows) > 0\n" +
+		"      action: [{cmd: sql, statement: UPDATE pods SET labels = :x; SELECT 1, params: {x: 1}}]\n")
+	f.Add("default:\n  def: crd.yaml\n  maintain:\n    - watch: {category: TimerDidFire, cron: '0 3 * * *'}\n      action: []\n    - watch: {category: QueryDidChange, sql: \"SELECT '{{'\"}\n")
 	f.Add("? [a]\n: &x {*x : 1}\n---\n<<: 1\n")
 	dir := folder(f, f.TempDir(), nil)
 	f.Fuzz(func(t *testing.T, text string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/mainstay-dev/mainstay/specs"
@@ -36,7 +40,7 @@ func rule(name string, kind virtual.Kind, scope plan.Scope) plan.Rule {
 
 // operator serves Demos. Its default profile has a rule on the instance's Services and one on the namespace's
 // ConfigMaps, its profile "other" one on the instance's Services.
-func operator(more ...plan.Rule) *specs.Operator {
+func demoOperator(more ...plan.Rule) *specs.Operator {
 	rules := append([]plan.Rule{
 		rule("services", services, plan.ScopeInstance),
 		rule("config", configMaps, plan.ScopeNamespace),
@@ -65,6 +69,8 @@ type temporalServer struct {
 	refuse, lose func(workflowID, signal string) error
 	// gate, if set, is passed by each call while it is under way.
 	gate func(workflowID, signal string)
+	// hang, if set, is where a call waits as long as its context lets it.
+	hang func(ctx context.Context) error
 	// moved, if set, is told of each call's end.
 	moved func()
 }
@@ -75,20 +81,25 @@ type workflowState struct {
 	completed bool
 	// believes is what the workflow thinks is there: rule and key → hash.
 	believes map[string]string
-	told     int
-	dirties  []plan.Dirty
-	resyncs  []plan.Resync
-	listed   map[string]string
-	options  client.StartWorkflowOptions
-	input    plan.MaintainInput
+	// last is the last change of each.
+	last    map[string]plan.Change
+	told    int
+	dirties []plan.Dirty
+	resyncs []plan.Resync
+	listed  map[string]string
+	options client.StartWorkflowOptions
+	input   plan.MaintainInput
 }
 
 func newTemporal() *temporalServer { return &temporalServer{workflows: map[string]*workflowState{}} }
 
-func (s *temporalServer) call(id, signal string, arg any, start func() (*workflowState, error)) error {
+func (s *temporalServer) call(ctx context.Context, id, signal string, arg any, start func() (*workflowState, error)) error {
 	s.mu.Lock()
-	gate, moved := s.gate, s.moved
+	gate, moved, hang := s.gate, s.moved, s.hang
 	s.mu.Unlock()
+	if hang != nil {
+		return hang(ctx)
+	}
 	if moved != nil {
 		defer moved()
 	}
@@ -115,7 +126,7 @@ func (s *temporalServer) call(id, signal string, arg any, start func() (*workflo
 		if w, err = start(); err != nil {
 			return err
 		}
-		w.believes = map[string]string{}
+		w.believes, w.last = map[string]string{}, map[string]plan.Change{}
 		s.workflows[id] = w
 	}
 	w.take(arg)
@@ -129,6 +140,7 @@ func (w *workflowState) take(arg any) {
 	change := func(changes []plan.Change) {
 		for _, c := range changes {
 			w.told++
+			w.last[c.Rule+" "+c.Key()] = c
 			if k := c.Rule + " " + c.Key(); c.Hash == "" {
 				delete(w.believes, k)
 			} else {
@@ -158,9 +170,9 @@ func (w *workflowState) take(arg any) {
 	}
 }
 
-func (s *temporalServer) SignalWithStartWorkflow(_ context.Context, id, signal string, arg any,
+func (s *temporalServer) SignalWithStartWorkflow(ctx context.Context, id, signal string, arg any,
 	options client.StartWorkflowOptions, name any, args ...any) (client.WorkflowRun, error) {
-	return nil, s.call(id, signal, arg, func() (*workflowState, error) {
+	return nil, s.call(ctx, id, signal, arg, func() (*workflowState, error) {
 		input, ok := args[0].(plan.MaintainInput)
 		if !ok || name != plan.WorkflowMaintain || options.ID != id {
 			return nil, errors.New("not a start of Maintain")
@@ -169,8 +181,35 @@ func (s *temporalServer) SignalWithStartWorkflow(_ context.Context, id, signal s
 	})
 }
 
-func (s *temporalServer) SignalWorkflow(_ context.Context, id, _, signal string, arg any) error {
-	return s.call(id, signal, arg, nil)
+func (s *temporalServer) SignalWorkflow(ctx context.Context, id, _, signal string, arg any) error {
+	return s.call(ctx, id, signal, arg, nil)
+}
+
+// ListWorkflow lists the running workflows two at a time, as a visibility store does that is late by nothing.
+func (s *temporalServer) ListWorkflow(_ context.Context, r *workflowservice.ListWorkflowExecutionsRequest) (
+	*workflowservice.ListWorkflowExecutionsResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = append(s.calls, "list "+r.GetQuery())
+	if s.refuse != nil {
+		if err := s.refuse("", "list"); err != nil {
+			return nil, err
+		}
+	}
+	var running []string
+	for _, id := range slices.Sorted(maps.Keys(s.workflows)) {
+		if w := s.workflows[id]; !w.completed && id > string(r.GetNextPageToken()) {
+			running = append(running, id)
+		}
+	}
+	page := &workflowservice.ListWorkflowExecutionsResponse{}
+	for _, id := range running[:min(2, len(running))] {
+		page.Executions = append(page.Executions, &workflowpb.WorkflowExecutionInfo{Execution: &commonpb.WorkflowExecution{WorkflowId: id}})
+		if len(running) > 2 {
+			page.NextPageToken = []byte(id)
+		}
+	}
+	return page, nil
 }
 
 // made are the calls so far.
@@ -212,7 +251,7 @@ func onBench(t *testing.T, run func(*bench), operators ...*specs.Operator) {
 		}
 		b := &bench{T: t, store: store, temporal: newTemporal(), version: 1}
 		if len(operators) == 0 {
-			operators = []*specs.Operator{operator()}
+			operators = []*specs.Operator{demoOperator()}
 		}
 		b.start(operators...)
 		run(b)
@@ -245,11 +284,17 @@ func (b *bench) startWith(change func(*Watcher), operators ...*specs.Operator) {
 			return true
 		})
 	}
+	b.lead()
+}
+
+// lead begins a term.
+func (b *bench) lead() {
+	w := b.watcher
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.sender.run(ctx)
+		w.lead(ctx)
 	}()
 	b.stop = func() { cancel(); <-done }
 }
@@ -259,13 +304,9 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 // settle has kinds seen completely; none: all.
 func (b *bench) settle(kinds ...virtual.Kind) {
 	for kind, src := range b.watcher.sources.kinds {
-		if len(kinds) == 0 {
+		if len(kinds) == 0 || slices.Contains(kinds, kind) {
+			b.store.SetSynced(kind, true)
 			b.watcher.sources.settle(src)
-		}
-		for _, k := range kinds {
-			if k == kind {
-				b.watcher.sources.settle(src)
-			}
 		}
 	}
 }
@@ -281,6 +322,17 @@ func (b *bench) put(kind virtual.Kind, namespace, name, uid string, metadata ...
 	}
 }
 
+// putJSON puts an object with a content: members of the document beside those that name it.
+func (b *bench) putJSON(kind virtual.Kind, namespace, name, uid, metadata, members string) {
+	b.Helper()
+	b.version++
+	doc := fmt.Sprintf(`{"apiVersion":%q,"kind":%q,"metadata":{"name":%q,"namespace":%q,"uid":%q,"resourceVersion":"%d"%s}%s}`,
+		kind.APIVersion(), kind.Kind, name, namespace, uid, b.version, metadata, members)
+	if _, _, err := b.store.Put(virtual.Key{Kind: kind, Namespace: namespace, Name: name}, []byte(doc)); err != nil {
+		b.Fatal(err)
+	}
+}
+
 func (b *bench) remove(kind virtual.Kind, namespace, name string) {
 	b.Helper()
 	if _, existed, err := b.store.Delete(virtual.Key{Kind: kind, Namespace: namespace, Name: name}); err != nil || !existed {
@@ -290,7 +342,7 @@ func (b *bench) remove(kind virtual.Kind, namespace, name string) {
 
 // instance is a Demo of namespace "default".
 func (b *bench) instance(name, uid string) plan.Instance {
-	return plan.Instance{Operator: "demo", Resource: operator().Plan.Resource, Namespace: "default", Name: name, UID: uid}
+	return plan.Instance{Operator: "demo", Resource: demoOperator().Plan.Resource, Namespace: "default", Name: name, UID: uid}
 }
 
 // belongs is the label that makes an object belong to a Demo.
@@ -321,7 +373,7 @@ func (b *bench) believes(name, uid string, want ...string) {
 			missing = missing || w.believes[k] == ""
 		}
 		if missing {
-			b.Errorf("the workflow of %s believes %v, want %q", name, w.believes, want)
+			b.Errorf("the workflow of %s believes %.500s, want %q", name, fmt.Sprint(w.believes), want)
 		}
 	})
 }

@@ -2,23 +2,18 @@ package watcher
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 
 	"github.com/mainstay-dev/mainstay/watcher/virtual"
 )
-
-// discoveryTimeout bounds one question to the API server what a group has.
-const discoveryTimeout = 15 * time.Second
 
 // retries is how what fails at the API server is tried again: soon, then less and less often. A kind that doesn't exist
 // is asked for as in absences, so that it is watched within seconds of its CRD.
@@ -27,20 +22,25 @@ var (
 	absences = wait.Backoff{Duration: 200 * time.Millisecond, Cap: 2 * time.Second, Factor: 2, Jitter: 0.5, Steps: 50}
 )
 
-// sources are the kinds that are watched, each with one reflector for all rules and operators that name it.
+// sources are the kinds that are watched, for all rules, statements and operators that name them.
 type sources struct {
 	cluster *cluster
 	store   *virtual.Store
 	log     *slog.Logger
-	// onSettled is called when a kind has been seen completely, or is found not to exist.
+	// onSettled is called when a kind has been seen completely, or is found not to exist; onLocated when a table's kind
+	// has been found.
 	onSettled func()
+	onLocated func(table string, kind virtual.Kind)
 	// unreachable: the API server is. All kinds find that at once, one line says it.
 	unreachable atomic.Bool
 
-	mu    sync.RWMutex
-	kinds map[virtual.Kind]*source
-	// start runs a source; nil before run.
-	start func(*source)
+	mu     sync.RWMutex
+	kinds  map[virtual.Kind]*source
+	tables map[string]*table
+	// served says which kind is the table of a name: there can be one version of it only.
+	served map[string]virtual.Kind
+	// start runs what works until the end; nil before run.
+	start func(func(context.Context))
 }
 
 // source is one kind that is watched.
@@ -48,54 +48,97 @@ type source struct {
 	kind virtual.Kind
 	// followOwners: what owns these objects decides whether they belong to an instance.
 	followOwners atomic.Bool
-	// owner: it is watched for that reason alone, as metadata, and nobody asked for it.
-	owner bool
-	// settled: all of its objects have been seen once, or it was found not to exist.
+	// followed: such an object is owned by one of these.
+	followed atomic.Bool
+	// settled: all that is needed of it has been seen once, or it was found not to exist.
 	settled atomic.Bool
-	// there: it has been watched and its objects are in the store. missed counts the answers since that it isn't.
-	there  bool
+	// missed counts the answers that it isn't there, since it was.
 	missed int
 
 	mu sync.Mutex
+	// needs are what rules and statements need of it. None: it is watched as an owner only, and its metadata is enough.
+	needs []span
+	// parts are what is watched, each by a reflector; again has that planned anew.
+	parts []*part
+	again context.CancelFunc
+	// there: it has been watched and its objects are in the store.
+	there bool
 	// problem is the last one that was told.
 	problem string
 }
 
-func newSources(cluster *cluster, store *virtual.Store, log *slog.Logger) *sources {
-	return &sources{cluster: cluster, store: store, log: log, onSettled: func() {}, kinds: map[virtual.Kind]*source{}}
+// part is what one reflector watches of a kind. The source's mutex guards it.
+type part struct {
+	span
+	metadata bool
+	// seen: a complete list has come. version: everything up to here has.
+	seen    bool
+	version string
 }
 
-// add has a kind watched that an operator names.
-func (s *sources) add(kind virtual.Kind) *source {
+func newSources(cluster *cluster, store *virtual.Store, log *slog.Logger) *sources {
+	return &sources{
+		cluster: cluster, store: store, log: log, onSettled: func() {}, onLocated: func(string, virtual.Kind) {},
+		kinds: map[virtual.Kind]*source{}, tables: map[string]*table{}, served: map[string]virtual.Kind{},
+	}
+}
+
+// add has a kind watched, as much of it as is needed.
+func (s *sources) add(kind virtual.Kind, need span) *source {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if src := s.kinds[kind]; src != nil {
-		return src
-	}
-	src := &source{kind: kind}
-	s.kinds[kind] = src
-	s.store.SetSynced(kind, false)
+	src := s.source(kind)
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	src.needs = append(src.needs, need)
+	s.widen(src, func(p *part) bool { return !p.metadata && (p.whole() || p.span == need) })
 	return src
 }
 
 // follow has a kind watched because it owns objects of an instance-wide rule: the ReplicaSet between a Deployment and
-// its Pods. Its metadata is enough.
+// its Pods. Its metadata is enough, but of all of its objects: who the next owner is can't be known.
 func (s *sources) follow(kind virtual.Kind) {
 	s.mu.RLock()
-	_, known := s.kinds[kind]
+	src := s.kinds[kind]
 	s.mu.RUnlock()
-	if known {
+	if src != nil && src.followed.Load() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kinds[kind] != nil {
+	src = s.source(kind)
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if !src.followed.Swap(true) {
+		// Their owners count as well, those of the objects that are there included.
+		following := src.followOwners.Swap(true)
+		s.widen(src, func(p *part) bool { return following && p.whole() })
+	}
+}
+
+// source is the source of a kind, a new one if there is none. The mutex is held.
+func (s *sources) source(kind virtual.Kind) *source {
+	src := s.kinds[kind]
+	if src == nil {
+		src = &source{kind: kind}
+		s.kinds[kind] = src
+		s.store.SetSynced(kind, false)
+		if s.start != nil {
+			s.start(func(ctx context.Context) { s.watch(ctx, src) })
+		}
+	}
+	return src
+}
+
+// widen has a source watched anew unless one of its parts is enough. Until then it is not settled. Both mutexes are held.
+func (s *sources) widen(src *source, enough func(*part) bool) {
+	if len(src.parts) == 0 || slices.ContainsFunc(src.parts, enough) {
 		return
 	}
-	src := &source{kind: kind, owner: true}
-	src.followOwners.Store(true)
-	s.kinds[kind] = src
-	s.start(src)
+	src.parts = nil
+	src.settled.Store(false)
+	s.store.SetSynced(src.kind, false)
+	src.again()
 }
 
 // settled tells whether the store has everything of a kind that decides about its objects' instances too.
@@ -110,7 +153,7 @@ func (s *sources) settled(kind virtual.Kind) bool {
 		return true
 	}
 	for _, other := range s.kinds {
-		if other.owner && !other.settled.Load() {
+		if other.followed.Load() && !other.settled.Load() {
 			return false
 		}
 	}
@@ -121,9 +164,12 @@ func (s *sources) settled(kind virtual.Kind) bool {
 func (s *sources) run(ctx context.Context) {
 	var all sync.WaitGroup
 	s.mu.Lock()
-	s.start = func(src *source) { all.Go(func() { s.watch(ctx, src) }) }
+	s.start = func(fn func(context.Context)) { all.Go(func() { fn(ctx) }) }
 	for _, src := range s.kinds {
-		s.start(src)
+		s.start(func(ctx context.Context) { s.watch(ctx, src) })
+	}
+	for _, t := range s.tables {
+		s.start(func(ctx context.Context) { s.locate(ctx, t) })
 	}
 	s.mu.Unlock()
 	<-ctx.Done()
@@ -135,7 +181,7 @@ func (s *sources) watch(ctx context.Context, src *source) {
 	delay := retries.DelayWithReset(clock.RealClock{}, 2*time.Minute)
 	absence := absences.DelayWithReset(clock.RealClock{}, 2*time.Minute)
 	for ctx.Err() == nil {
-		resource, namespaced, err := s.discover(ctx, src.kind)
+		resource, err := s.discover(ctx, src.kind)
 		switch {
 		case err != nil:
 			s.report(src, err)
@@ -143,44 +189,99 @@ func (s *sources) watch(ctx context.Context, src *source) {
 			s.absent(src)
 			pause(ctx, absence())
 			continue
-		case src.owner && !namespaced:
+		case !resource.Namespaced && src.ownerOnly():
 			// The Node of a static Pod, say: it belongs to no instance, so nothing is to be learned from it.
 			s.settle(src)
 			return
 		default:
 			src.missed = 0
-			s.reflect(ctx, src, *resource, delay)
-			continue
+			if !src.ownerOnly() {
+				s.claim(*resource)
+			}
+			s.reflect(ctx, src, *resource)
 		}
 		pause(ctx, delay())
 	}
 }
 
-// discover asks the API server for a kind's resource; nil: there is no such kind. It asks for the one group and
-// version, because a list of all groups hides those that just can't be reached, and a kind that can't be reached must
-// not pass for one that doesn't exist.
-func (s *sources) discover(ctx context.Context, kind virtual.Kind) (*schema.GroupVersionResource, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, discoveryTimeout)
-	defer cancel()
-	list, err := s.cluster.discovery.ServerResourcesForGroupVersionWithContext(ctx, kind.APIVersion())
-	if apierrors.IsNotFound(err) {
-		return nil, false, nil
+// ownerOnly tells whether nobody asked for the kind by name.
+func (src *source) ownerOnly() bool {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return len(src.needs) == 0
+}
+
+// known tells whether the kind has been watched and its objects are in the store.
+func (src *source) known() bool {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	return src.there
+}
+
+// begin plans what is to be watched now; again ends it.
+func (s *sources) begin(src *source, namespaced bool, again context.CancelFunc) []*part {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	spans := narrow(src.needs)
+	if src.followed.Load() || !namespaced && spans[0].namespace != "" {
+		spans = []span{{}}
 	}
-	if err != nil {
-		return nil, false, fmt.Errorf("ask for the resources of %s: %w", kind.APIVersion(), err)
+	if !src.there {
+		// While it didn't exist it was as good as synced.
+		s.store.SetSynced(src.kind, false)
 	}
-	for _, r := range list.APIResources {
-		// A subresource's name has a slash.
-		if r.Kind == kind.Kind && !strings.Contains(r.Name, "/") {
-			gvr := schema.GroupVersionResource{Group: kind.Group, Version: kind.Version, Resource: r.Name}
-			return &gvr, r.Namespaced, nil
+	src.parts, src.again = nil, again
+	for _, s := range spans {
+		src.parts = append(src.parts, &part{span: s, metadata: len(src.needs) == 0})
+	}
+	return src.parts
+}
+
+// complete takes in that a part of a kind has been seen completely, up to a version. It tells whether that has settled
+// the kind.
+func (s *sources) complete(src *source, p *part, version string) (news bool) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	p.seen, p.version = true, version
+	if !src.complete(p) {
+		return false
+	}
+	s.progress(src)
+	if p.whole() && !p.metadata {
+		s.store.SetSynced(src.kind, true)
+	}
+	if !src.there {
+		src.there = true
+		s.log.Info("watching a kind", "kind", src.kind.String())
+	}
+	return !src.settled.Swap(true)
+}
+
+// complete tells whether a part is still one of those to watch, and all of them have been seen. The mutex is held.
+func (src *source) complete(p *part) bool {
+	return slices.Contains(src.parts, p) && !slices.ContainsFunc(src.parts, func(p *part) bool { return !p.seen })
+}
+
+// reached takes in that a part of a kind has been seen up to a version.
+func (s *sources) reached(src *source, p *part, version string) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	p.version = version
+	if src.complete(p) {
+		s.progress(src)
+	}
+}
+
+// progress tells the store how far a kind has come: as far as the part that is furthest behind. The source's mutex is
+// held.
+func (s *sources) progress(src *source) {
+	version := src.parts[0].version
+	for _, p := range src.parts[1:] {
+		if order, err := resourceversion.CompareResourceVersion(p.version, version); err == nil && order < 0 {
+			version = p.version
 		}
 	}
-	if kind.Group == "" && len(list.APIResources) == 0 {
-		// The discovery client takes a missing core group for an empty one.
-		return nil, false, fmt.Errorf("ask for the resources of %s: the API server lists none", kind.APIVersion())
-	}
-	return nil, false, nil
+	s.store.SetProgress(src.kind, version)
 }
 
 // believed is how many answers it takes to believe that a kind which was there is gone: to believe it wrongly would
@@ -189,18 +290,24 @@ const believed = 3
 
 // absent takes in that the API server has no such kind, and so no objects of it.
 func (s *sources) absent(src *source) {
-	if src.there {
+	if src.known() {
 		if src.missed++; src.missed < believed {
 			return
 		}
+		src.mu.Lock()
 		src.there = false
+		src.mu.Unlock()
 		s.store.SetSynced(src.kind, false)
-		if err := s.replace(src, nil); err != nil {
+		if err := s.replace(src, "", nil); err != nil {
 			s.log.Error("the objects of a removed kind can't be removed", "kind", src.kind.String(), "error", err)
 		}
 	}
 	if src.tell("absent") {
 		s.log.Warn("a watched kind doesn't exist; waiting for it", "kind", src.kind.String())
+	}
+	if s.isTable(src.kind) {
+		// An empty one, which statements can read.
+		s.store.SetSynced(src.kind, true)
 	}
 	s.settle(src)
 }

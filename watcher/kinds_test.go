@@ -56,11 +56,16 @@ func runOn(t *testing.T, api *apiServer, operators ...*specs.Operator) *process 
 
 func runOnConfig(t *testing.T, config *rest.Config, operators ...*specs.Operator) *process {
 	t.Helper()
+	return runWith(t, config, newTemporal(), operators...)
+}
+
+func runWith(t *testing.T, config *rest.Config, temporal *temporalServer, operators ...*specs.Operator) *process {
+	t.Helper()
 	store, err := virtual.Open(virtual.Options{InstanceLabel: plan.InstanceLabel})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{T: t, store: store, temporal: newTemporal(), step: make(chan struct{})}
+	p := &process{T: t, store: store, temporal: temporal, step: make(chan struct{})}
 	p.log = &logBuffer{moved: p.moved}
 	p.temporal.moved = p.moved
 	cluster, err := clusterOf(config)
@@ -126,10 +131,15 @@ func (p *process) has(kind virtual.Kind, namespace, name string) bool {
 	return ok
 }
 
+// id is that of the workflow of a Demo.
+func (p *process) id(name, uid string) string {
+	return plan.Instance{Resource: demoOperator().Plan.Resource, Namespace: "default", Name: name, UID: uid}.WorkflowID()
+}
+
 // believes waits until the workflow of a Demo believes in exactly these.
 func (p *process) believes(name, uid string, want ...string) {
 	p.Helper()
-	p.believesOf(plan.Instance{Resource: operator().Plan.Resource, Namespace: "default", Name: name, UID: uid}, want...)
+	p.believesOf(plan.Instance{Resource: demoOperator().Plan.Resource, Namespace: "default", Name: name, UID: uid}, want...)
 }
 
 func (p *process) believesOf(instance plan.Instance, want ...string) {
@@ -146,7 +156,7 @@ func (p *process) believesOf(instance plan.Instance, want ...string) {
 }
 
 func belongsTo(name string) map[string]any {
-	i := plan.Instance{Resource: operator().Plan.Resource, Namespace: "default", Name: name}
+	i := plan.Instance{Resource: demoOperator().Plan.Resource, Namespace: "default", Name: name}
 	return map[string]any{plan.InstanceLabel: i.Label()}
 }
 
@@ -157,7 +167,7 @@ func TestFromClusterToWorkflow(t *testing.T) {
 			api.plain = plain
 			api.put(demos, "default", "a", "uid-a")
 			api.put(services, "default", "s1", "s1", "labels", belongsTo("a"))
-			p := runOn(t, api, operator())
+			p := runOn(t, api, demoOperator())
 			p.believes("a", "uid-a", "services default/s1")
 			p.until("synced", p.watcher.Synced)
 			api.put(services, "default", "s2", "s2", "labels", belongsTo("a"))
@@ -183,7 +193,7 @@ func TestAKindThatAppearsLater(t *testing.T) {
 	api := newAPIServer(t, demos, services, configMaps)
 	api.put(demos, "default", "a", "uid-a")
 	api.put(services, "default", "s", "s", "labels", belongsTo("a"))
-	p := runOn(t, api, operator(rule("widgets", widgets, plan.ScopeInstance)))
+	p := runOn(t, api, demoOperator(rule("widgets", widgets, plan.ScopeInstance)))
 	p.believes("a", "uid-a", "services default/s")
 	p.until("synced", p.watcher.Synced)
 	var asked int
@@ -216,14 +226,14 @@ func TestAKindThatCannotBeSeenIsNotTakenForEmpty(t *testing.T) {
 			api := newAPIServer(t, demos, services, configMaps)
 			api.put(demos, "default", "a", "uid-a")
 			break_(api)
-			p := runOn(t, api, operator(rule("widgets", widgets, plan.ScopeInstance)))
+			p := runOn(t, api, demoOperator(rule("widgets", widgets, plan.ScopeInstance)))
 			p.until("everything else is seen", func() bool {
 				return p.store.Watches(demos) && p.store.Watches(services) && p.store.Watches(configMaps) && p.log.count("kind=\"later.example.com/v1 Widget\"") > 0
 			})
 			if p.watcher.Synced() {
 				t.Error("it passes for synced")
 			}
-			id := plan.Instance{Resource: operator().Plan.Resource, Namespace: "default", Name: "a", UID: "uid-a"}.WorkflowID()
+			id := plan.Instance{Resource: demoOperator().Plan.Resource, Namespace: "default", Name: "a", UID: "uid-a"}.WorkflowID()
 			p.until("the resource is told", func() (told bool) {
 				p.temporal.of(id, func(w *workflowState) { told = w != nil })
 				return told
@@ -257,7 +267,7 @@ func TestAnOutage(t *testing.T) {
 			api.put(services, "default", "kept", "kept", "labels", belongsTo("a"))
 			api.put(services, "default", "lost", "lost", "labels", belongsTo("a"))
 			api.put(services, "default", "anew", "anew1", "labels", belongsTo("a"))
-			p := runOn(t, api, operator())
+			p := runOn(t, api, demoOperator())
 			p.believes("a", "uid-a", "services default/kept", "services default/lost", "services default/anew")
 			p.believes("b", "uid-b")
 			before, _ := p.store.Get(virtual.Key{Kind: services, Namespace: "default", Name: "kept"})
@@ -272,11 +282,11 @@ func TestAnOutage(t *testing.T) {
 
 			p.believes("a", "uid-a", "services default/kept", "services default/anew", "services default/found")
 			p.until("the gone resource is told", func() (gone bool) {
-				id := plan.Instance{Resource: operator().Plan.Resource, Namespace: "default", Name: "b", UID: "uid-b"}.WorkflowID()
+				id := plan.Instance{Resource: demoOperator().Plan.Resource, Namespace: "default", Name: "b", UID: "uid-b"}.WorkflowID()
 				p.temporal.of(id, func(w *workflowState) { gone = w.resource.Gone })
 				return gone
 			})
-			p.temporal.of(plan.Instance{Resource: operator().Plan.Resource, Namespace: "default", Name: "a", UID: "uid-a"}.WorkflowID(), func(w *workflowState) {
+			p.temporal.of(plan.Instance{Resource: demoOperator().Plan.Resource, Namespace: "default", Name: "a", UID: "uid-a"}.WorkflowID(), func(w *workflowState) {
 				for _, d := range w.dirties {
 					for _, c := range d.Changes {
 						if c.Name == "kept" {
@@ -313,9 +323,9 @@ func TestOwnersInBetweenAreFollowed(t *testing.T) {
 	api.put(pods, "default", "static", "static", "ownerReferences", owner(nodes, "n", "n"))
 	api.put(replicaSets, "default", "r", "r", "ownerReferences", owner(deployments, "d", "d"))
 	api.put(deployments, "default", "d", "d", "labels", belongsTo("a"))
-	p := runOn(t, api, operator(rule("pods", pods, plan.ScopeInstance)))
+	p := runOn(t, api, demoOperator(rule("pods", pods, plan.ScopeInstance)))
 	p.believes("a", "uid-a", "pods default/p")
-	p.temporal.of(plan.Instance{Resource: operator().Plan.Resource, Namespace: "default", Name: "a", UID: "uid-a"}.WorkflowID(), func(w *workflowState) {
+	p.temporal.of(plan.Instance{Resource: demoOperator().Plan.Resource, Namespace: "default", Name: "a", UID: "uid-a"}.WorkflowID(), func(w *workflowState) {
 		if len(w.resyncs) != 1 || len(w.resyncs[0].Changes) != 1 {
 			t.Errorf("the resync did not wait for the owners: %+v", w.resyncs)
 		}
@@ -334,7 +344,7 @@ func TestHelmsSecretsAreLeftOut(t *testing.T) {
 	secrets := virtual.Kind{Version: "v1", Kind: "Secret"}
 	api := newAPIServer(t, demos, services, configMaps, secrets)
 	api.plain = true
-	p := runOn(t, api, operator(rule("secrets", secrets, plan.ScopeInstance)))
+	p := runOn(t, api, demoOperator(rule("secrets", secrets, plan.ScopeInstance)))
 	p.until("synced", p.watcher.Synced)
 	api.mu.Lock()
 	defer api.mu.Unlock()
@@ -364,7 +374,7 @@ func TestNew(t *testing.T) {
 	if _, err := New(Options{Store: store}); err == nil {
 		t.Error("it works without a cluster")
 	}
-	_, err = newWatcher(Options{Store: store, Operators: []*specs.Operator{operator(), operator()}, Log: quiet()}, nil, newTemporal())
+	_, err = newWatcher(Options{Store: store, Operators: []*specs.Operator{demoOperator(), demoOperator()}, Log: quiet()}, nil, newTemporal())
 	if err == nil {
 		t.Error("two operators serve one kind")
 	}

@@ -81,7 +81,7 @@ func (r *realCluster) remove(group, version, plural, name string) {
 
 // operator serves this test's Demos.
 func (r *realCluster) operator() *specs.Operator {
-	op := operator()
+	op := demoOperator()
 	op.Plan.Resource.Group = r.group
 	return op
 }
@@ -197,6 +197,77 @@ func TestOnARealAPIServer(t *testing.T) {
 	}
 }
 
+// TestALeaseOnARealAPIServer has two processes compete, of which the first ends.
+func TestALeaseOnARealAPIServer(t *testing.T) {
+	r := onRealCluster(t)
+	r.createCRD()
+	i := r.createDemo("a")
+	type replica struct {
+		*Watcher
+		stop func()
+	}
+	temporal := newTemporal()
+	start := func(identity string) replica {
+		store, err := virtual.Open(virtual.Options{InstanceLabel: plan.InstanceLabel})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cluster, err := clusterOf(r.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := newWatcher(Options{
+			Store: store, Operators: []*specs.Operator{r.operator()}, Log: quiet(),
+			Lease: &LeaseOptions{
+				Namespace: r.namespace, Name: "mainstay", Identity: identity,
+				Duration: 4 * time.Second, RenewDeadline: 3 * time.Second, RetryPeriod: 200 * time.Millisecond,
+			},
+		}, cluster, temporal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = w.Run(ctx) }()
+		return replica{w, func() {
+			cancel()
+			<-done
+			_ = store.Close()
+		}}
+	}
+	until := func(what string, condition func() bool) {
+		t.Helper()
+		for range 200 {
+			if condition() {
+				return
+			}
+			pause(t.Context(), 50*time.Millisecond)
+		}
+		t.Fatalf("never: %s", what)
+	}
+	told := func(resyncs int) func() bool {
+		return func() (enough bool) {
+			temporal.of(i.WorkflowID(), func(w *workflowState) { enough = w != nil && len(w.resyncs) == resyncs })
+			return enough
+		}
+	}
+	one := start("one")
+	until("one leads and tells", func() bool { return one.Leading() && told(1)() })
+	two := start("two")
+	defer two.stop()
+	until("two has seen everything", two.Synced)
+	if two.Leading() {
+		t.Error("both lead")
+	}
+	began := time.Now()
+	one.stop()
+	until("two leads and tells", func() bool { return two.Leading() && told(2)() })
+	t.Logf("another process leads %s after a clean end", time.Since(began))
+	if one.Leading() {
+		t.Error("both lead")
+	}
+}
+
 // TestOnRealTemporal finds out what Temporal answers where the sender depends on it.
 func TestOnRealTemporal(t *testing.T) {
 	address := os.Getenv("MAINSTAY_TEST_TEMPORAL")
@@ -277,6 +348,18 @@ func TestOnRealTemporal(t *testing.T) {
 	r.remove("", "v1", "services", "s")
 	until("the sender notices", func() bool { return log.count("has ended while the resource is still there") == 1 })
 	r.remove(r.group, "v1", "demos", "a")
+	// One whose resource went while nobody watched is found by the list, when the list has it.
+	lost := plan.Instance{Resource: op.Plan.Resource, Namespace: r.namespace, Name: "lost", UID: "12345678"}
+	if _, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: lost.WorkflowID(), TaskQueue: op.Plan.Resource.TaskQueue()},
+		plan.WorkflowMaintain, plan.MaintainInput{Instance: lost}); err != nil {
+		t.Fatal(err)
+	}
+	until("the sweep finds it", func() bool {
+		if err := watch.sweepOperator(t.Context(), watch.operators[virtual.Kind{Group: r.group, Version: "v1", Kind: "Demo"}]); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(log.b.String(), "workflow="+lost.WorkflowID())
+	})
 	until("everything is forgotten", func() (none bool) {
 		watch.locked(func() { none = len(watch.byUID) == 0 })
 		return none

@@ -17,7 +17,7 @@ func (s *sources) report(src *source, err error) {
 		if s.unreachable.Swap(false) {
 			s.log.Info("the Kubernetes API server is reached again")
 		}
-		if src.tell("") && src.there {
+		if src.tell("") && src.known() {
 			s.log.Info("a kind can be watched now", "kind", src.kind.String())
 		}
 	case errors.Is(err, context.Canceled):
@@ -34,7 +34,7 @@ func (s *sources) report(src *source, err error) {
 			s.log.Warn("watching a kind is forbidden; trying again. Grant get, list and watch on it",
 				"kind", src.kind.String(), "error", err)
 		}
-		if src.owner {
+		if src.ownerOnly() {
 			// Nobody asked for this kind by name, so nobody shall wait for the permission.
 			s.settle(src)
 		}

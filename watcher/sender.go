@@ -22,13 +22,19 @@ const (
 	maxBackoff = 10 * time.Second
 )
 
-// sender holds the queues of all instances and sends from them, each in its turn: an instance with a thousand changes,
-// or one that Temporal refuses, holds up no other. An instance has one signal on its way at a time, so its signals
-// arrive in order and everything that happens meanwhile coalesces.
+// sender holds the queues of all instances and, while this process leads, sends from them, each in its turn: an instance
+// with a thousand changes, or one that Temporal refuses, holds up no other. An instance has one signal on its way at a
+// time, so its signals arrive in order and everything that happens meanwhile coalesces.
+//
+// A process that doesn't lead has the queues too, empty: so it can take over at once, and then tells everything anew.
 type sender struct {
-	temporal         signaler
-	store            *virtual.Store
-	settled          func(virtual.Kind) bool
+	temporal signaler
+	store    *virtual.Store
+	// settled and tableSettled tell whether the store has everything of a kind or a table.
+	settled      func(virtual.Kind) bool
+	tableSettled func(string) bool
+	// fenced tells that this process may no longer be the leader although nothing has ended its term yet.
+	fenced           func() bool
 	searchAttributes bool
 	log              *slog.Logger
 	complaints       rate.Sometimes
@@ -36,24 +42,35 @@ type sender struct {
 
 	mu   sync.Mutex
 	wake *sync.Cond
-	done bool
+	// leading: there is a term, and it isn't ending.
+	leading bool
 	// ring are the queues that are ready, in the order of their turns.
 	ring        []*queue
 	byUID       map[string]*queue
 	byLabel     map[string]*queue
 	byNamespace map[namespaceOf]map[*queue]struct{}
+	byOperator  map[*operator]map[*queue]struct{}
+	// live are the live queries of all operators, reading those of them that read a kind, readingAny those that read
+	// all there is. asked are those that have an evaluation to be done, in the order of their turns.
+	live       []*live
+	reading    map[virtual.Kind][]*live
+	readingAny []*live
+	asked      []*live
+	evaluable  *sync.Cond
 }
 
 type namespaceOf struct {
-	op        *plan.Operator
+	op        *operator
 	namespace string
 }
 
-func newSender(temporal signaler, store *virtual.Store, settled func(virtual.Kind) bool, searchAttributes bool, log *slog.Logger) *sender {
+func newSender(temporal signaler, store *virtual.Store, sources *sources, searchAttributes bool, log *slog.Logger) *sender {
 	s := &sender{
 		temporal:         temporal,
 		store:            store,
-		settled:          settled,
+		settled:          sources.settled,
+		tableSettled:     sources.tableSettled,
+		fenced:           func() bool { return false },
 		searchAttributes: searchAttributes,
 		log:              log,
 		complaints:       rate.Sometimes{First: 3, Interval: 10 * time.Second},
@@ -61,42 +78,81 @@ func newSender(temporal signaler, store *virtual.Store, settled func(virtual.Kin
 		byUID:            map[string]*queue{},
 		byLabel:          map[string]*queue{},
 		byNamespace:      map[namespaceOf]map[*queue]struct{}{},
+		byOperator:       map[*operator]map[*queue]struct{}{},
+		reading:          map[virtual.Kind][]*live{},
 	}
-	s.wake = sync.NewCond(&s.mu)
+	s.wake, s.evaluable = sync.NewCond(&s.mu), sync.NewCond(&s.mu)
 	return s
 }
 
-// run sends until ctx ends.
-func (s *sender) run(ctx context.Context) {
+// lead sends until ctx ends. Each term begins with nothing told.
+func (s *sender) lead(ctx context.Context) {
+	s.locked(func() {
+		s.leading = true
+		for _, l := range s.live {
+			l.waiting, l.penalty = nil, 0
+		}
+		for _, q := range s.byUID {
+			s.begin(q)
+		}
+	})
+	patience := time.AfterFunc(resyncPatience, s.recheck)
+	defer patience.Stop()
 	defer context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.done = true
-		s.wake.Broadcast()
+		s.locked(func() {
+			s.leading = false
+			s.wake.Broadcast()
+			s.evaluable.Broadcast()
+		})
 	})()
 	var workers sync.WaitGroup
 	for range s.workers {
 		workers.Go(func() {
-			for {
-				q := s.next()
-				if q == nil {
-					return
-				}
+			for q := s.next(); q != nil; q = s.next() {
 				s.finish(q, s.turn(ctx, q))
 			}
 		})
 	}
+	for range evaluators {
+		workers.Go(func() {
+			for e := s.nextEvaluation(); e.queue != nil; e = s.nextEvaluation() {
+				hash, err := s.evaluate(ctx, e)
+				s.evaluated(ctx, e, hash, err)
+			}
+		})
+	}
 	workers.Wait()
+	var gone []*queue
+	s.locked(func() {
+		s.ring, s.asked = nil, nil
+		for _, q := range s.byUID {
+			q.restart()
+			if q.gone {
+				gone = append(gone, q)
+			}
+		}
+	})
+	// Who leads now finds their workflows by the sweep.
+	for _, q := range gone {
+		s.drop(q)
+	}
 }
 
-// next waits for a queue's turn; nil: the sender is done.
+// begin has everything told of an instance. The mutex is held.
+func (s *sender) begin(q *queue) {
+	q.restart()
+	s.askAll(q)
+	s.kick(q)
+}
+
+// next waits for a queue's turn; nil: the term is over.
 func (s *sender) next() *queue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.ring) == 0 && !s.done {
+	for len(s.ring) == 0 && s.leading {
 		s.wake.Wait()
 	}
-	if s.done {
+	if !s.leading {
 		return nil
 	}
 	q := s.ring[0]
@@ -108,12 +164,13 @@ func (s *sender) next() *queue {
 
 // kick gives a queue a turn. The mutex is held.
 func (s *sender) kick(q *queue) {
-	switch q.state {
-	case idle:
+	switch {
+	case !s.leading:
+	case q.state == idle:
 		q.state = ready
 		s.ring = append(s.ring, q)
 		s.wake.Signal()
-	case sending:
+	case q.state == sending:
 		q.again = true
 	}
 }
@@ -123,6 +180,7 @@ func (s *sender) finish(q *queue, o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q.state = idle
+	q.shrink()
 	switch {
 	case o.err != nil:
 		q.failures++
@@ -142,11 +200,15 @@ func (s *sender) finish(q *queue, o outcome) {
 // delay keeps a queue out of the ring for a while. The mutex is held.
 func (s *sender) delay(q *queue, d time.Duration) {
 	q.state = delayed
+	q.delays++
+	this := q.delays
 	time.AfterFunc(d, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		q.state = idle
-		s.kick(q)
+		if q.delays == this {
+			q.state = idle
+			s.kick(q)
+		}
 	})
 }
 
@@ -161,26 +223,33 @@ func backoff(failures int) time.Duration {
 }
 
 // present takes in a custom resource that is there, and by what its objects were bound to it.
-func (s *sender) present(op *plan.Operator, instance plan.Instance, signal plan.ResourceSignal, bound []binding) {
+func (s *sender) present(op *operator, instance plan.Instance, signal plan.ResourceSignal, bound []binding) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := s.byUID[instance.UID]
 	if q == nil {
-		q = newQueue(op, instance, time.Now())
-		s.byUID[instance.UID] = q
-		s.byLabel[q.label] = q
-		if in := (namespaceOf{op, instance.Namespace}); instance.Namespace != "" {
-			if s.byNamespace[in] == nil {
-				s.byNamespace[in] = map[*queue]struct{}{}
-			}
-			s.byNamespace[in][q] = struct{}{}
+		q = newQueue(op, instance)
+		s.attach(q)
+		if s.leading {
+			time.AfterFunc(resyncPatience, func() { s.locked(func() { s.kick(q) }) })
 		}
-		time.AfterFunc(resyncPatience, func() { s.locked(func() { s.kick(q) }) })
 	}
 	for _, b := range bound {
 		q.bound[b] = true
 	}
+	before := q.profile
 	q.become(signal)
+	switch {
+	case q.profile == nil:
+	case q.profile != before:
+		s.askAll(q)
+	default:
+		for _, l := range q.profile.live {
+			if l.usesResource {
+				s.ask(q, l)
+			}
+		}
+	}
 	if q.sent == nil || *q.sent != q.want || q.unsynced {
 		s.kick(q)
 	}
@@ -189,15 +258,30 @@ func (s *sender) present(op *plan.Operator, instance plan.Instance, signal plan.
 // gone takes in that a custom resource is no longer there.
 func (s *sender) gone(uid string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	q := s.byUID[uid]
 	if q == nil {
+		s.mu.Unlock()
 		return
 	}
 	q.gone, q.unsynced, q.list = true, false, nil
 	q.forget()
 	s.detach(q)
 	s.kick(q)
+	leading := s.leading
+	s.mu.Unlock()
+	if !leading {
+		s.drop(q)
+	}
+}
+
+// attach has a queue found by what concerns it. The mutex is held.
+func (s *sender) attach(q *queue) {
+	s.byUID[q.instance.UID] = q
+	s.byLabel[q.label] = q
+	add(s.byOperator, q.op, q)
+	if q.instance.Namespace != "" {
+		add(s.byNamespace, namespaceOf{q.op, q.instance.Namespace}, q)
+	}
 }
 
 // detach keeps changes of objects from a queue. The mutex is held.
@@ -205,17 +289,30 @@ func (s *sender) detach(q *queue) {
 	if s.byLabel[q.label] == q {
 		delete(s.byLabel, q.label)
 	}
-	in := namespaceOf{q.op, q.instance.Namespace}
-	delete(s.byNamespace[in], q)
-	if len(s.byNamespace[in]) == 0 {
-		delete(s.byNamespace, in)
+	remove(s.byOperator, q.op, q)
+	remove(s.byNamespace, namespaceOf{q.op, q.instance.Namespace}, q)
+}
+
+func add[K comparable](sets map[K]map[*queue]struct{}, key K, q *queue) {
+	if sets[key] == nil {
+		sets[key] = map[*queue]struct{}{}
+	}
+	sets[key][q] = struct{}{}
+}
+
+func remove[K comparable](sets map[K]map[*queue]struct{}, key K, q *queue) {
+	delete(sets[key], q)
+	if len(sets[key]) == 0 {
+		delete(sets, key)
 	}
 }
 
 // drop forgets a custom resource. Its releases stay bound if another one has taken its name.
 func (s *sender) drop(q *queue) {
 	s.mu.Lock()
-	delete(s.byUID, q.instance.UID)
+	if s.byUID[q.instance.UID] == q {
+		delete(s.byUID, q.instance.UID)
+	}
 	heir := s.byLabel[q.label]
 	var release []binding
 	for b := range q.bound {
@@ -234,8 +331,12 @@ func (s *sender) drop(q *queue) {
 }
 
 // mark queues a target for an instance, if the rule is one of its profile's. The mutex is held.
-func (s *sender) mark(q *queue, profile *plan.Profile, t target) {
-	if q.profile == profile && !q.gone && !q.completed {
+func (s *sender) mark(q *queue, ref ruleRef, t target) {
+	switch {
+	case q.profile != ref.profile || q.gone || q.completed || !s.leading:
+	case ref.rule.Debounce > 0:
+		s.hold(q, t, ref.rule.Debounce.Std())
+	default:
 		q.push(t)
 		s.kick(q)
 	}

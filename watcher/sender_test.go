@@ -11,6 +11,7 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/mainstay-dev/mainstay/specs"
@@ -163,8 +164,8 @@ func TestChangesCoalesceWhileASignalIsUnderWay(t *testing.T) {
 		b.temporal.set(func(s *temporalServer) { s.gate = func(string, string) { <-open } })
 		b.put(services, "default", "first", "s0", b.belongs("a"))
 		synctest.Wait()
-		for i := range 2000 {
-			b.put(services, "default", fmt.Sprintf("s%d", i%700), fmt.Sprintf("s%d", i%700), b.belongs("a"), fmt.Sprintf(`"annotations":{"n":"%d"}`, i))
+		for i := range 4000 {
+			b.put(services, "default", fmt.Sprintf("s%d", i%2700), fmt.Sprintf("s%d", i%2700), b.belongs("a"), fmt.Sprintf(`"annotations":{"n":"%d"}`, i))
 		}
 		b.put(services, "default", "brief", "sb", b.belongs("a"))
 		b.remove(services, "default", "brief")
@@ -175,13 +176,13 @@ func TestChangesCoalesceWhileASignalIsUnderWay(t *testing.T) {
 			for _, d := range w.dirties {
 				sizes = append(sizes, len(d.Changes))
 			}
-			if fmt.Sprint(sizes) != "[1 500 200]" {
+			if fmt.Sprint(sizes) != "[1 2000 700]" {
 				t.Errorf("signals of %v changes", sizes)
 			}
-			if len(w.believes) != 701 {
+			if len(w.believes) != 2701 {
 				t.Errorf("%d objects are known", len(w.believes))
 			}
-			if w.believes["services default/s699"] == "" {
+			if w.believes["services default/s2699"] == "" {
 				t.Error("an object is missing")
 			}
 		})
@@ -237,7 +238,7 @@ func TestOneInstanceHoldsUpNoOther(t *testing.T) {
 func TestTurnsAreFair(t *testing.T) {
 	onBench(t, func(b *bench) {
 		b.stop()
-		b.startWith(func(w *Watcher) { w.workers = 1 }, operator())
+		b.startWith(func(w *Watcher) { w.workers = 1 }, demoOperator())
 		b.settle()
 		for _, name := range []string{"a", "b", "c"} {
 			b.put(demos, "default", name, "uid-"+name)
@@ -249,7 +250,7 @@ func TestTurnsAreFair(t *testing.T) {
 		b.temporal.set(func(s *temporalServer) { s.gate = func(string, string) { <-open } })
 		b.put(services, "default", "first", "first", b.belongs("a"))
 		synctest.Wait()
-		for i := range 1500 {
+		for i := range 3 * batch {
 			for _, name := range []string{"a", "b", "c"} {
 				b.put(services, "default", fmt.Sprintf("%s-%d", name, i), fmt.Sprintf("%s-%d", name, i), b.belongs(name))
 			}
@@ -346,7 +347,7 @@ func TestResync(t *testing.T) {
 	onBench(t, func(b *bench) {
 		b.settle()
 		b.put(demos, "default", "a", "uid-a")
-		for i := range 1203 {
+		for i := range 2*listBatch + 3 {
 			b.put(services, "default", fmt.Sprintf("s%d", i), fmt.Sprintf("s%d", i), b.belongs("a"))
 		}
 		b.put(services, "default", "lost", "lost", b.belongs("a"))
@@ -358,7 +359,7 @@ func TestResync(t *testing.T) {
 		b.remove(services, "default", "lost")
 		b.put(services, "default", "found", "found", b.belongs("a"))
 		b.workflow("a", "uid-a", func(w *workflowState) { w.resyncs = nil })
-		b.start(operator())
+		b.start(demoOperator())
 		b.settle(demos, services)
 		synctest.Wait()
 		b.workflow("a", "uid-a", func(w *workflowState) {
@@ -373,11 +374,11 @@ func TestResync(t *testing.T) {
 				t.Fatalf("%d parts", len(w.resyncs))
 			}
 			for i, part := range w.resyncs {
-				if part.Part != i || part.Last != (i == 2) || part.ID != w.resyncs[0].ID || len(part.Changes) > batch {
+				if part.Part != i || part.Last != (i == 2) || part.ID != w.resyncs[0].ID || len(part.Changes) > listBatch {
 					t.Errorf("part %d: id %s, part %d, last %v, %d changes", i, part.ID, part.Part, part.Last, len(part.Changes))
 				}
 			}
-			if len(w.believes) != 1204 || w.believes["services default/lost"] != "" || w.believes["services default/found"] == "" {
+			if len(w.believes) != 2*listBatch+4 || w.believes["services default/lost"] != "" || w.believes["services default/found"] == "" {
 				t.Errorf("%d objects are believed in", len(w.believes))
 			}
 		})
@@ -517,7 +518,7 @@ func TestBelievesEndAsTruth(t *testing.T) {
 					b.put(demos, "default", name, uids[name], fmt.Sprintf(`"annotations":{"mainstay.dev/profile":%q}`, profile))
 				case k == 3:
 					b.stop()
-					b.start(operator())
+					b.start(demoOperator())
 					b.settle()
 				default:
 					kind := []virtual.Kind{services, configMaps}[random.IntN(2)]
@@ -567,15 +568,15 @@ func BenchmarkReaction(b *testing.B) {
 	}
 	defer func() { _ = store.Close() }()
 	arrived := make(chan struct{}, 1)
-	w, err := newWatcher(Options{Store: store, Operators: []*specs.Operator{operator()}, Log: quiet()}, nil, arrival(arrived))
+	w, err := newWatcher(Options{Store: store, Operators: []*specs.Operator{demoOperator()}, Log: quiet()}, nil, arrival(arrived))
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, src := range w.sources.kinds {
 		w.sources.settle(src)
 	}
-	go w.sender.run(b.Context())
-	instance := plan.Instance{Operator: "demo", Resource: operator().Plan.Resource, Namespace: "default", Name: "a", UID: "uid-a"}
+	go w.lead(b.Context())
+	instance := plan.Instance{Operator: "demo", Resource: demoOperator().Plan.Resource, Namespace: "default", Name: "a", UID: "uid-a"}
 	demo := `{"metadata":{"name":"a","namespace":"default","uid":"uid-a","resourceVersion":"1"}}`
 	if _, _, err := store.Put(virtual.Key{Kind: demos, Namespace: "default", Name: "a"}, []byte(demo)); err != nil {
 		b.Fatal(err)
@@ -606,4 +607,8 @@ func (a arrival) SignalWithStartWorkflow(context.Context, string, string, any, c
 func (a arrival) SignalWorkflow(context.Context, string, string, string, any) error {
 	a <- struct{}{}
 	return nil
+}
+
+func (a arrival) ListWorkflow(context.Context, *workflowservice.ListWorkflowExecutionsRequest) (*workflowservice.ListWorkflowExecutionsResponse, error) {
+	return &workflowservice.ListWorkflowExecutionsResponse{}, nil
 }

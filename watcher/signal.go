@@ -7,6 +7,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
@@ -19,11 +20,17 @@ type signaler interface {
 	SignalWithStartWorkflow(ctx context.Context, workflowID, signalName string, signalArg any,
 		options client.StartWorkflowOptions, workflow any, workflowArgs ...any) (client.WorkflowRun, error)
 	SignalWorkflow(ctx context.Context, workflowID, runID, signalName string, arg any) error
+	ListWorkflow(ctx context.Context, request *workflowservice.ListWorkflowExecutionsRequest) (
+		*workflowservice.ListWorkflowExecutionsResponse, error)
 }
 
 const (
-	// batch is how many changes a signal carries at most: about 100 KB.
-	batch = 500
+	// batch is how many changes a signal carries at most, listBatch a part of a resync: those are rare and may be large.
+	batch     = 2000
+	listBatch = 5000
+	// maxSignal is how many bytes of changes a signal carries at most, before they are packed. That makes them a third:
+	// far from the 512 KB of which Temporal warns, whatever the objects are called.
+	maxSignal = 512 << 10
 	// sendTimeout bounds one signal; the client tries again by itself within it.
 	sendTimeout = 10 * time.Second
 )
@@ -36,6 +43,9 @@ var (
 	attributePhase     = temporal.NewSearchAttributeKeyKeyword("MainstayPhase")
 )
 
+// sizeOf is about how many bytes a change takes that isn't packed.
+func sizeOf(rule, namespace, name string) int { return len(rule) + len(namespace) + len(name) + 50 }
+
 // outcome is how a turn ended: an error, a pause that is needed first, or whether something was sent and more waits.
 type outcome struct {
 	sent, more bool
@@ -46,6 +56,9 @@ type outcome struct {
 // turn sends at most one batch from a queue. Only the resource's own state and the first part of a resync go out
 // together: the workflow has just been started and waits for both.
 func (s *sender) turn(ctx context.Context, q *queue) outcome {
+	if s.fenced() {
+		return outcome{after: time.Second}
+	}
 	s.mu.Lock()
 	gone, want := q.gone, q.want
 	known := q.sent != nil && *q.sent == want
@@ -141,30 +154,30 @@ func (s *sender) sendObjects(ctx context.Context, q *queue) outcome {
 	}
 	s.mu.Lock()
 	switch {
-	case q.completed:
+	case q.completed, q.profile != nil && q.profile.silent():
+		// Nobody to tell, or nothing.
 		q.unsynced, q.list = false, nil
 		q.forget()
 		s.mu.Unlock()
 		return outcome{}
-	case q.profile != nil && len(q.profile.Rules) == 0:
-		q.unsynced, q.list = false, nil
-		q.forget()
-		s.mu.Unlock()
-		return outcome{} // no rule, nothing to tell
-	case q.list == nil && q.unsynced && q.profile != nil && s.resyncable(q.profile):
+	case q.list == nil && q.unsynced && q.profile != nil && s.resyncable(q):
 		// What changed so far is in the list; what changes from here on comes after it.
 		q.list = &list{profile: q.profile}
-		clear(q.dirty)
-		q.order = nil
+		q.dirty, q.order = nil, nil
 	}
 	l := q.list
-	if l == nil && q.unsynced && time.Now().Before(q.patience) {
-		s.mu.Unlock()
-		return outcome{}
-	}
+	waits := l == nil && q.unsynced && time.Now().Before(q.patience)
+	profile := q.profile
+	partial := l == nil && q.unsynced && !waits && !q.partial && profile != nil
+	q.partial = q.partial || partial
 	s.mu.Unlock()
-	if l != nil {
+	switch {
+	case waits:
+		return outcome{}
+	case l != nil:
 		return s.sendPart(ctx, q, l)
+	case partial:
+		s.pushSeen(q, profile)
 	}
 	return s.sendDirty(ctx, q)
 }
@@ -172,15 +185,15 @@ func (s *sender) sendObjects(ctx context.Context, q *queue) outcome {
 // sendDirty tells of the objects that changed.
 func (s *sender) sendDirty(ctx context.Context, q *queue) outcome {
 	s.mu.Lock()
-	targets := q.take(batch)
+	targets := q.take()
 	profile, label := q.profile, q.label
 	s.mu.Unlock()
 	if len(targets) == 0 {
 		return outcome{}
 	}
-	all := make([]plan.Change, len(targets))
+	changes := make([]plan.Change, len(targets))
 	for i, t := range targets {
-		all[i] = s.look(q.instance, label, t)
+		changes[i] = s.look(q, profile, label, t)
 	}
 
 	s.mu.Lock()
@@ -188,19 +201,22 @@ func (s *sender) sendDirty(ctx context.Context, q *queue) outcome {
 		s.mu.Unlock()
 		return outcome{more: true}
 	}
-	changes, kept := all[:0], targets[:0]
+	news := 0
 	for i, t := range targets {
-		hash, told := q.acked[t]
-		if told && hash == all[i].Hash && hash != "" || !told && all[i].Hash == "" && !q.unsynced {
+		known, told := q.acked[t]
+		now := viewOf(changes[i])
+		if told && known == now || !told && now == absent && !q.unsynced {
 			continue
 		}
 		// Until the answer is there, the workflow may or may not know.
-		q.acked[t] = ""
-		changes, kept = append(changes, all[i]), append(kept, t)
+		q.acknowledge(t, unknown)
+		targets[news], changes[news] = t, changes[i]
+		news++
 	}
+	targets, changes = targets[:news], changes[:news]
 	more := len(q.order) > 0
 	s.mu.Unlock()
-	if len(changes) == 0 {
+	if news == 0 {
 		return outcome{more: more}
 	}
 
@@ -209,45 +225,38 @@ func (s *sender) sendDirty(ctx context.Context, q *queue) outcome {
 	defer s.mu.Unlock()
 	if err != nil {
 		if q.profile == profile && !q.gone {
-			for _, t := range kept {
+			for _, t := range targets {
 				q.push(t)
 			}
 		}
 		return s.lost(ctx, q, err)
 	}
-	if q.profile == profile {
-		s.acknowledge(q, kept, changes)
+	if q.profile == profile && !q.gone {
+		for i, t := range targets {
+			q.acknowledge(t, viewOf(changes[i]))
+		}
 	}
 	return outcome{sent: true, more: len(q.order) > 0}
 }
 
-// acknowledge remembers what the workflow knows. The mutex is held.
-func (s *sender) acknowledge(q *queue, targets []target, changes []plan.Change) {
-	for i, t := range targets {
-		if changes[i].Hash == "" {
-			delete(q.acked, t)
-		} else {
-			q.acked[t] = changes[i].Hash
-		}
-	}
-}
-
 // look reads how a target is now. An object that is gone, or no longer the rule's, has no hash.
-func (s *sender) look(instance plan.Instance, label string, t target) plan.Change {
-	change := plan.Change{Rule: t.rule.Name, Namespace: t.namespace, Name: t.name}
-	key := virtual.Key{Kind: kindOf(t.rule), Namespace: t.namespace, Name: t.name}
+func (s *sender) look(q *queue, profile *profile, label string, t target) plan.Change {
+	rule := profile.rules[t.rule]
+	if rule.Watch.SQL != nil {
+		return s.answered(q, profile, t)
+	}
+	key := virtual.Key{Kind: rule.Kind, Namespace: t.namespace, Name: t.name}
 	object, ok := s.store.Get(key)
+	if ok && rule.Sees(q.instance, label, object) {
+		return rule.Change(object)
+	}
 	if !ok {
-		if object, ok = s.store.Tombstone(key); ok {
-			change.UID, change.ResourceVersion = object.UID, object.ResourceVersion
-		}
-		return change
+		object, _ = s.store.Tombstone(key)
 	}
-	change.UID, change.ResourceVersion = object.UID, object.ResourceVersion
-	if t.rule.Watch.Scope == plan.ScopeNamespace || object.Instance == label {
-		change.Hash = object.Hash()
+	return plan.Change{
+		Rule: rule.Name, Namespace: t.namespace, Name: t.name,
+		UID: plan.ShortUID(object.UID), ResourceVersion: object.ResourceVersion,
 	}
-	return change
 }
 
 // throttle is how long a queue must wait before it may send. The token itself is taken when something is sent.

@@ -21,12 +21,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
@@ -35,13 +37,15 @@ import (
 	"github.com/mainstay-dev/mainstay/watcher/virtual"
 )
 
-// Options of a watcher. All but SearchAttributes and Log are required.
+// Options of a watcher. All but Lease, SearchAttributes and Log are required.
 type Options struct {
 	REST     *rest.Config
 	Temporal client.Client
 	Store    *virtual.Store
 	// Operators to serve: each one's Plan; no two for the same kind of custom resource.
 	Operators []*specs.Operator
+	// Lease elects the one process that signals, among all that work for the same operators. Nil: this one always does.
+	Lease *LeaseOptions
 	// SearchAttributes are registered with Temporal's namespace, so that workflows can be started with them.
 	SearchAttributes bool
 	// Log defaults to slog.Default().
@@ -60,13 +64,14 @@ func (o Options) validate() error {
 	return nil
 }
 
-// Watcher watches the cluster and signals the workflows.
+// Watcher watches the cluster and, while it leads, signals the workflows.
 type Watcher struct {
 	store     *virtual.Store
 	log       *slog.Logger
-	operators map[virtual.Kind]*plan.Operator
+	operators map[virtual.Kind]*operator
 	rules     map[virtual.Kind][]ruleRef
 	sources   *sources
+	lease     *lease
 	*sender
 }
 
@@ -79,7 +84,11 @@ func New(o Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new watcher: %w", err)
 	}
-	return newWatcher(o, cluster, o.Temporal)
+	w, err := newWatcher(o, cluster, o.Temporal)
+	if err != nil {
+		return nil, fmt.Errorf("new watcher: %w", err)
+	}
+	return w, nil
 }
 
 func newWatcher(o Options, cluster *cluster, temporal signaler) (*Watcher, error) {
@@ -90,41 +99,70 @@ func newWatcher(o Options, cluster *cluster, temporal signaler) (*Watcher, error
 	w := &Watcher{
 		store:     o.Store,
 		log:       log,
-		operators: map[virtual.Kind]*plan.Operator{},
+		operators: map[virtual.Kind]*operator{},
 		rules:     map[virtual.Kind][]ruleRef{},
 	}
 	w.sources = newSources(cluster, o.Store, log)
-	w.sender = newSender(temporal, o.Store, w.sources.settled, o.SearchAttributes, log)
+	w.sender = newSender(temporal, o.Store, w.sources, o.SearchAttributes, log)
+	if o.Lease != nil {
+		var err error
+		if w.lease, err = newLease(*o.Lease, cluster.leases, log); err != nil {
+			return nil, err
+		}
+		w.fenced = w.lease.expired
+	}
+	known := virtual.BuiltIn()
 	for _, op := range o.Operators {
 		if err := w.serve(op.Plan); err != nil {
-			return nil, fmt.Errorf("new watcher: %w", err)
+			return nil, err
+		}
+		known = append(known, resourceOf(op.Plan))
+	}
+	for _, op := range o.Operators {
+		for _, name := range tables(op.Plan) {
+			w.sources.addTable(name, known)
 		}
 	}
-	w.sources.onSettled = w.recheck
+	w.listen()
+	w.sources.onSettled, w.sources.onLocated = w.recheck, w.located
 	o.Store.OnChange(w.changed)
 	return w, nil
 }
 
-// serve takes in an operator: the kinds it names and its rules.
-func (w *Watcher) serve(op *plan.Operator) error {
-	kind := virtual.Kind{Group: op.Resource.Group, Version: op.Resource.Version, Kind: op.Resource.Kind}
-	if other := w.operators[kind]; other != nil {
-		return fmt.Errorf("operators %q and %q both serve %s", other.Name, op.Name, kind)
+func resourceOf(op *plan.Operator) virtual.Resource {
+	r := op.Resource
+	return virtual.Resource{
+		Kind: virtual.Kind{Group: r.Group, Version: r.Version, Kind: r.Kind}, Plural: r.Plural, Namespaced: r.Namespaced,
 	}
-	w.operators[kind] = op
-	w.sources.add(kind)
-	for _, profile := range op.Profiles {
-		for i := range profile.Rules {
-			rule := &profile.Rules[i]
-			if rule.Watch.Scope == plan.ScopeNamespace && !op.Resource.Namespaced {
+}
+
+// serve takes in an operator: the kinds it names and its rules.
+func (w *Watcher) serve(plain *plan.Operator) error {
+	op, err := newOperator(plain)
+	if err != nil {
+		return err
+	}
+	if other := w.operators[op.kind]; other != nil {
+		return fmt.Errorf("operators %q and %q both serve %s", other.Name, op.Name, op.kind)
+	}
+	w.operators[op.kind] = op
+	w.sources.claim(resourceOf(plain))
+	w.sources.add(op.kind, span{})
+	for _, p := range op.profiles {
+		w.live = append(w.live, p.live...)
+		for i, rule := range p.rules {
+			watch := rule.Watch
+			if rule.Kind == (virtual.Kind{}) {
+				continue // a live query or a timer
+			}
+			if watch.Scope == plan.ScopeNamespace && !op.Resource.Namespaced {
 				w.log.Warn("a rule of scope namespace sees nothing, because its resource is in no namespace",
-					"operator", op.Name, "profile", profile.Name, "rule", rule.Name)
+					"operator", op.Name, "profile", p.Name, "rule", rule.Name)
 				continue
 			}
-			watched := kindOf(rule)
-			w.rules[watched] = append(w.rules[watched], ruleRef{op: op, profile: profile, rule: rule})
-			source := w.sources.add(watched)
-			if rule.Watch.Scope == plan.ScopeInstance {
+			w.rules[rule.Kind] = append(w.rules[rule.Kind], ruleRef{op: op, profile: p, rule: rule, index: int32(i)})
+			source := w.sources.add(rule.Kind, span{namespace: watch.Namespace, name: watch.Name, selector: watch.Selector})
+			if watch.Scope != plan.ScopeNamespace && watch.Scope != plan.ScopeCluster {
 				source.followOwners.Store(true)
 			}
 		}
@@ -132,8 +170,34 @@ func (w *Watcher) serve(op *plan.Operator) error {
 	return nil
 }
 
-// Run watches and signals until ctx ends, and then returns nil. What was not sent by then is found again at the next
-// start. It may be called once.
+// listen has the live queries touched by what they read, as far as their tables' kinds are known.
+func (w *Watcher) listen() {
+	for _, l := range w.live {
+		for _, name := range l.rule.Watch.SQL.Reads {
+			if name == tableResources || name == tableEvents {
+				w.readingAny = append(w.readingAny, l)
+			}
+		}
+	}
+	for name, kind := range w.sources.served {
+		w.located(name, kind)
+	}
+}
+
+// located takes in which kind a table is.
+func (w *Watcher) located(table string, kind virtual.Kind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.live {
+		if slices.Contains(l.rule.Watch.SQL.Reads, table) && !slices.Contains(w.reading[kind], l) {
+			w.reading[kind] = append(w.reading[kind], l)
+			w.touch(l)
+		}
+	}
+}
+
+// Run watches and, while it leads, signals, until ctx ends; then it gives the lease back and returns nil. What was not
+// sent by then is found again by who leads next. It may be called once.
 func (w *Watcher) Run(ctx context.Context) error {
 	// The store may hold resources already, and the reflectors tell of differences only.
 	for kind := range w.operators {
@@ -144,31 +208,41 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 	var all sync.WaitGroup
 	all.Go(func() { w.sources.run(ctx) })
-	all.Go(func() { w.sender.run(ctx) })
+	all.Go(func() {
+		if w.lease == nil {
+			w.term(ctx)
+		} else {
+			w.lease.run(ctx, w.term)
+		}
+	})
 	all.Wait()
 	return nil
 }
 
-// Synced tells whether all kinds that the operators name have been seen completely, or are known not to exist.
-func (w *Watcher) Synced() bool {
-	for kind := range w.operators {
-		if !w.sources.settled(kind) {
-			return false
-		}
-	}
-	for kind := range w.rules {
-		if !w.sources.settled(kind) {
-			return false
-		}
-	}
-	return true
+// term is one term as the leader.
+func (w *Watcher) term(ctx context.Context) {
+	var all sync.WaitGroup
+	all.Go(func() { w.sweep(ctx) })
+	w.lead(ctx)
+	all.Wait()
 }
+
+// Leading tells whether this process signals.
+func (w *Watcher) Leading() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.leading
+}
+
+// Synced tells whether all kinds and tables that the operators name have been seen completely, or are known not to exist.
+func (w *Watcher) Synced() bool { return w.sources.synced() }
 
 // cluster is the API server as the reflectors use it.
 type cluster struct {
 	discovery *discovery.DiscoveryClient
 	objects   dynamic.Interface
 	metadata  metadata.Interface
+	leases    coordinationv1.LeasesGetter
 }
 
 func clusterOf(config *rest.Config) (*cluster, error) {
@@ -193,7 +267,11 @@ func clusterOf(config *rest.Config) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{discovery: d, objects: o, metadata: m}, nil
+	l, err := coordinationv1.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	return &cluster{discovery: d, objects: o, metadata: m, leases: l}, nil
 }
 
 // resyncPatience is how long an instance's changes wait for the kinds that its first resync still lacks. After that

@@ -17,11 +17,13 @@ import (
 	"go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 	sdk "go.temporal.io/sdk/worker"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/mainstay-dev/mainstay/activities"
 	"github.com/mainstay-dev/mainstay/specs"
 	"github.com/mainstay-dev/mainstay/specs/plan"
+	"github.com/mainstay-dev/mainstay/specs/sense"
 	"github.com/mainstay-dev/mainstay/watcher"
 	"github.com/mainstay-dev/mainstay/watcher/virtual"
 	"github.com/mainstay-dev/mainstay/workflows"
@@ -39,6 +41,8 @@ type Options struct {
 	UI string
 	// StopTimeout is how long running activities get to end when Run's context does. Default: 30 s.
 	StopTimeout time.Duration
+	// Lease elects the replica that signals.
+	Lease Lease
 	// Log gets everything that is worth a line. Default: slog.Default().
 	Log *slog.Logger
 }
@@ -93,7 +97,11 @@ func New(opts Options) (*Worker, error) {
 	if len(operators) == 0 {
 		return nil, fmt.Errorf("no operator to run in %s", opts.Operators)
 	}
-	store, err := virtual.Open(virtual.Options{InstanceLabel: plan.InstanceLabel})
+	var labels []string
+	for _, op := range operators {
+		labels = append(labels, op.IndexedLabels()...)
+	}
+	store, err := virtual.Open(virtual.Options{InstanceLabel: plan.InstanceLabel, IndexedLabels: labels, Ready: ready})
 	if err != nil {
 		return nil, fmt.Errorf("open the virtual store: %w", err)
 	}
@@ -126,8 +134,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.installAll(ctx, &background); err != nil {
 		return orDone(ctx, err)
 	}
+	lease := w.lease()
+	kube, err := kubernetes.NewForConfig(w.opts.REST)
+	if err != nil {
+		return fmt.Errorf("prepare the Lease: %w", err)
+	}
+	inherit(ctx, kube, lease, log)
 	w.watcher, err = watcher.New(watcher.Options{
-		REST: w.opts.REST, Temporal: temporal, Store: w.store, Operators: w.operators, SearchAttributes: attributes, Log: log,
+		REST: w.opts.REST, Temporal: temporal, Store: w.store, Operators: w.operators, SearchAttributes: attributes,
+		Lease: lease, Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the watcher: %w", err)
@@ -156,6 +171,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	stop(workers)
 	return orDone(ctx, err)
 }
+
+// ready is the column "ready" of SQL.
+func ready(o virtual.Object) (ready, known bool) { return sense.Health(o) == plan.Ready, true }
 
 // stop ends all workers at once, so that their stop timeouts run side by side.
 func stop(workers []sdk.Worker) {

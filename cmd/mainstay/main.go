@@ -1,5 +1,6 @@
 // Command mainstay runs Kubernetes operators that are written in YAML. This package holds flags and verbs and no
-// logic: what a verb does stands in the package that it calls.
+// logic: what a verb does stands in the package that it calls. But for query, which is nothing to the rest: it lists
+// kinds into a store of its own.
 package main
 
 import (

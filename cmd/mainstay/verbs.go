@@ -29,7 +29,8 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 	}
-	c.AddCommand(runVerb(), versionVerb())
+	c.AddCommand(runVerb(), queryVerb(connectCluster), versionVerb())
+	c.PersistentPostRunE = completeStatements
 	return c
 }
 
@@ -51,10 +52,8 @@ TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_PROFILE and the other settings of
 			}
 			opts.Log = log
 			klog.SetSlogLogger(log.With("from", "client-go"))
-			if opts.REST, err = kubernetes(); clientcmd.IsEmptyConfig(err) {
-				return errors.New("no Kubernetes to connect to: KUBECONFIG names no file that exists, there is no ~/.kube/config, and this is no pod")
-			} else if err != nil {
-				return fmt.Errorf("configure Kubernetes: %w", err)
+			if opts.REST, err = kubernetes(); err != nil {
+				return err
 			}
 			if opts.Temporal, err = envconfig.LoadDefaultClientOptions(); err != nil {
 				return fmt.Errorf("configure Temporal: %w", err)
@@ -74,6 +73,9 @@ TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_PROFILE and the other settings of
 	f.StringVar(&opts.Operators, "operators", "", "an operator's `folder`, or a folder of such folders (required)")
 	f.StringVar(&opts.UI, "temporal-ui", os.Getenv("TEMPORAL_UI"), "base `URL` of Temporal's web UI, for the links in statuses (TEMPORAL_UI)")
 	f.DurationVar(&opts.StopTimeout, "stop-timeout", 30*time.Second, "how long running commands get to end at shutdown")
+	f.StringVar(&opts.Lease.Namespace, "lease-namespace", "", "`namespace` of the Lease that elects the replica that signals (default: the pod's, else default)")
+	f.StringVar(&opts.Lease.Name, "lease-name", "", "`name` of that Lease (default: made of the kinds of resources served)")
+	f.DurationVar(&opts.Lease.Duration, "lease-duration", 15*time.Second, "how long a leader that has died keeps the others waiting")
 	f.StringVar(&logFormat, "log-format", "text", "`text` or json")
 	f.StringVar(&logLevel, "log-level", "info", "`debug`, info, warn or error")
 	if err := c.MarkFlagRequired("operators"); err != nil {
@@ -84,8 +86,15 @@ TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_PROFILE and the other settings of
 
 // kubernetes is the connection that kubectl would use, or that of the pod this runs in.
 func kubernetes() (*rest.Config, error) {
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		clientcmd.NewDefaultClientConfigLoadingRules(), &clientcmd.ConfigOverrides{}).ClientConfig()
+	switch {
+	case clientcmd.IsEmptyConfig(err):
+		return nil, errors.New("no Kubernetes to connect to: KUBECONFIG names no file that exists, there is no ~/.kube/config, and this is no pod")
+	case err != nil:
+		return nil, fmt.Errorf("configure Kubernetes: %w", err)
+	}
+	return config, nil
 }
 
 func logger(cmd *cobra.Command, format, level string) (*slog.Logger, error) {

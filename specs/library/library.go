@@ -6,5 +6,5 @@ import "embed"
 
 // FS has every operator as a top-level folder.
 //
-//go:embed all:vvp
+//go:embed all:cookbook all:vvp
 var FS embed.FS

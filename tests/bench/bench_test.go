@@ -26,8 +26,8 @@ func TestMain(m *testing.M) {
 	os.Exit(stack.Main(m, func(s *stack.Stack) { shared = s }))
 }
 
-// serve runs mainstay on a folder of operators until the benchmark ends.
-func serve(b *testing.B, operators string) {
+// serve runs mainstay on a folder of operators until the benchmark ends, and returns its process.
+func serve(b *testing.B, operators string) *stack.Process {
 	b.Helper()
 	log, err := os.Create(filepath.Join(b.TempDir(), "mainstay.log"))
 	if err != nil {
@@ -48,6 +48,7 @@ func serve(b *testing.B, operators string) {
 		}
 		_ = log.Close()
 	})
+	return p
 }
 
 func namespace(b *testing.B, name string) {

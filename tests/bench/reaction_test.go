@@ -31,7 +31,7 @@ func BenchmarkReaction(b *testing.B) {
 		namespace(b, "reaction-raw")
 		namespace(b, "reaction-mainstay")
 		bare(b, "reaction-raw", "web")
-		serve(b, filepath.Join(stack.Root(), "specs", "library"))
+		serve(b, filepath.Join(stack.Root(), "specs", "library", "vvp"))
 		vvps := schema.GroupVersionResource{Group: "ververica.mainstay.dev", Version: "v1alpha1", Resource: "vvps"}
 		resource(b, vvps, "VervericaPlatform", "reaction-mainstay", "demo", map[string]any{})
 		until(b, 2*time.Minute, "demo Ready", func() error {
@@ -118,6 +118,13 @@ func bare(b *testing.B, ns, name string) {
 	if _, err := shared.Kube.CoreV1().Services(ns).Create(ctx, svc, metav1.CreateOptions{}); err != nil {
 		b.Fatal(err)
 	}
+	follower(b, ns)
+}
+
+// follower patches the Ingress of a Service's name whenever the Service changes.
+func follower(b *testing.B, ns string) {
+	b.Helper()
+	ctx := b.Context()
 	factory := informers.NewSharedInformerFactoryWithOptions(shared.Kube, 0, informers.WithNamespace(ns))
 	informer := factory.Core().V1().Services().Informer()
 	follow := func(obj any) {

@@ -27,8 +27,8 @@ var allowed = map[string][]string{
 	"workflows":       {"specs/plan"},
 	"activities":      {"specs", "specs/plan", "specs/render", "specs/expr", "specs/sense", "watcher/virtual"},
 	"watcher":         {"specs", "specs/plan", "specs/sense", "watcher/virtual"},
-	"worker":          {"specs", "specs/plan", "specs/library", "workflows", "activities", "watcher", "watcher/virtual"},
-	"cmd/mainstay":    {"worker", "specs", "specs/plan", "specs/library", "watcher/virtual"},
+	"worker":          {"specs", "specs/plan", "specs/sense", "specs/library", "workflows", "activities", "watcher", "watcher/virtual"},
+	"cmd/mainstay":    {"worker", "specs", "specs/plan", "specs/sense", "specs/library", "watcher/virtual"},
 }
 
 // outside says which modules a package must not import although the Go compiler would let it.

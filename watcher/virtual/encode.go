@@ -7,7 +7,8 @@ import (
 	"maps"
 )
 
-// Encode is an object as the store holds it: compact JSON, without managedFields. It leaves the object as it is.
+// Encode is the compact JSON of a decoded object, without managedFields: what NewObject makes the same of as DecodedObject
+// does of the object. It leaves the object as it is.
 func Encode(object map[string]any) ([]byte, error) {
 	if meta, ok := object["metadata"].(map[string]any); ok && meta["managedFields"] != nil {
 		meta = maps.Clone(meta)

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/tidwall/gjson"
 )
 
 // uncounted are the members of metadata in which two equal states may differ.
@@ -18,46 +16,69 @@ var uncounted = []string{"resourceVersion", "managedFields", "generation"}
 // resourceVersion, managedFields and generation is. The order of keys doesn't count. It stands here and not with the
 // watcher because the watcher and the activities must agree on it.
 func Hash(json []byte) string {
-	// The object is walked, not decoded: that costs a fifth.
-	b := make([]byte, 0, len(json)+len(json)/4)
-	b = appendCanonical(b, gjson.ParseBytes(json), 0, "")
-	return digest(b)
+	r := textReader{text: string(json)}
+	b, err := r.value(nil)
+	if err != nil {
+		return digest(json)
+	}
+	return hashOf(view(b))
 }
 
 // Hash names the object's state; see the function Hash.
-func (o Object) Hash() string { return Hash(o.JSON()) }
+func (o Object) Hash() (hash string) {
+	o.document(func(b string) { hash = hashOf(b) })
+	return hash
+}
+
+func hashOf(b string) string {
+	buffer := buffers.Get().(*[]byte)
+	*buffer = appendCanonical((*buffer)[:0], b, documentLevel)
+	hash := digest(*buffer)
+	keep(buffer)
+	return hash
+}
 
 // HashOf names the state of some of the object's fields, as Hash does that of all of it. A path that leads nowhere is a
 // state too.
 func (o Object) HashOf(paths []Path) string {
 	var b []byte
 	for _, path := range paths {
-		value := gjson.Parse(o.json)
-		for _, name := range path {
-			if !value.IsObject() {
-				value = gjson.Result{}
-				break
-			}
-			value = member1(value, name)
+		level := innerLevel
+		if len(path) == 1 && path[0] == "metadata" {
+			level = metadataLevel
 		}
-		if value.Exists() {
-			b = appendCanonical(b, value, 2, "")
-		}
+		o.field(path, func(value string) { b = appendCanonical(b, value, level) })
 		b = append(b, ';')
 	}
 	return digest(b)
 }
 
-// member1 is a member by its exact name; gjson's own paths give dots and stars a meaning.
-func member1(object gjson.Result, name string) (found gjson.Result) {
-	object.ForEach(func(k, v gjson.Result) bool {
-		if k.Str == name {
-			found = v
-			return false
+// field calls fn with the element that a path leads to, if it leads to one.
+func (o Object) field(path Path, fn func(value string)) {
+	follow := func(value string, path Path) {
+		for _, name := range path {
+			if value = lookup(value, name); value == "" {
+				return
+			}
 		}
-		return true
-	})
-	return found
+		if value != "" {
+			fn(value)
+		}
+	}
+	switch first := strings.Join(path[:min(2, len(path))], "."); {
+	case path[0] == "spec":
+		follow(o.record.section(secSpec), path[1:])
+	case path[0] == "status":
+		follow(o.record.section(secStatus), path[1:])
+	case path[0] == "data":
+		follow(o.record.section(secData), path[1:])
+	case first == "metadata.labels":
+		follow(o.record.section(secLabels), path[2:])
+	case first == "metadata.annotations":
+		follow(o.record.section(secAnnotations), path[2:])
+	default:
+		o.document(func(b string) { follow(b, path) })
+	}
 }
 
 // Path leads to a field of an object: the names of the members on the way.
@@ -97,25 +118,44 @@ func ParsePath(text string) (Path, error) {
 
 func digest(b []byte) string {
 	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:8])
+	return base64.RawURLEncoding.EncodeToString(sum[:9])[:11]
 }
 
-type member struct {
-	name  string
-	value gjson.Result
+type member struct{ name, value string }
+
+// level says where in a document a value stands.
+type level int
+
+const (
+	documentLevel level = iota
+	metadataLevel
+	innerLevel
+)
+
+// below is the level of a member.
+func (l level) below(name string) level {
+	if l == documentLevel && name == "metadata" {
+		return metadataLevel
+	}
+	return innerLevel
 }
 
-// appendCanonical writes v so that equal values, and only they, are equal bytes: members in order, strings unescaped
-// and with their length.
-func appendCanonical(b []byte, v gjson.Result, depth int, parent string) []byte {
-	switch {
-	case v.IsObject():
-		var members []member
-		v.ForEach(func(name, value gjson.Result) bool {
-			if depth == 1 && parent == "metadata" && slices.Contains(uncounted, name.Str) {
-				return true
+// appendCanonical writes an element so that equal values, and only they, are equal bytes: members in order, strings
+// unescaped and with their length.
+func appendCanonical(b []byte, value string, at level) []byte {
+	kind, payload, _, err := element(value)
+	if err != nil {
+		return b
+	}
+	switch kind {
+	case jsonObject:
+		var few [16]member
+		members := few[:0]
+		eachMember(value, func(kind byte, name, value string) bool {
+			name = unescaped(kind, name)
+			if at != metadataLevel || !slices.Contains(uncounted, name) {
+				members = append(members, member{name, value})
 			}
-			members = append(members, member{name.Str, value})
 			return true
 		})
 		byName := func(a, b member) int { return strings.Compare(a.name, b.name) }
@@ -124,23 +164,26 @@ func appendCanonical(b []byte, v gjson.Result, depth int, parent string) []byte 
 		}
 		b = append(b, '{')
 		for _, m := range members {
-			b = appendString(b, m.name)
-			b = appendCanonical(b, m.value, depth+1, m.name)
+			b = appendCanonical(appendString(b, m.name), m.value, at.below(m.name))
 		}
 		return append(b, '}')
-	case v.IsArray():
+	case jsonArray:
 		b = append(b, '[')
-		v.ForEach(func(_, value gjson.Result) bool {
-			b = appendCanonical(b, value, depth+1, "")
+		eachItem(value, func(item string) bool {
+			b = appendCanonical(b, item, innerLevel)
 			return true
 		})
 		return append(b, ']')
-	case v.Type == gjson.String:
-		return appendString(b, v.Str)
-	default:
-		b = append(b, v.Raw...)
-		return append(b, ',')
+	case jsonNull:
+		return append(b, "null,"...)
+	case jsonTrue:
+		return append(b, "true,"...)
+	case jsonFalse:
+		return append(b, "false,"...)
+	case jsonInt, jsonInt5, jsonFloat, jsonFloat5:
+		return append(append(b, payload...), ',')
 	}
+	return appendString(b, unescaped(kind, payload))
 }
 
 func appendString(b []byte, s string) []byte {

@@ -1,11 +1,6 @@
 package virtual
 
-import (
-	"fmt"
-	"strings"
-
-	"github.com/tidwall/gjson"
-)
+import "strings"
 
 // Kind names a kind of objects in one of its versions.
 type Kind struct{ Group, Version, Kind string }
@@ -44,50 +39,6 @@ func (k Key) String() string {
 	return k.Kind.String() + " " + k.Namespace + "/" + k.Name
 }
 
-// Object is a state of an object. The zero Object stands for none. It is a value that never changes; what it says is
-// read from the stored form when it is asked for, so that who wants a label doesn't pay for the whole document.
-type Object struct {
-	Key
-	UID, ResourceVersion string
-	// Instance that the object belongs to; empty: none that is known.
-	Instance string
-	// Deleted: the object is no longer there, this is its last known state.
-	Deleted bool
-
-	json string
-}
-
-// NewObject is an object that is in no store. Possible errors: the JSON is no Kubernetes object.
-func NewObject(key Key, json []byte) (Object, error) {
-	r, err := newRecord(json, "")
-	if err != nil {
-		return Object{}, fmt.Errorf("%s: %w", key, err)
-	}
-	return r.object(key), nil
-}
-
-// Exists tells an object from none.
-func (o Object) Exists() bool { return o.json != "" && !o.Deleted }
-
-// JSON is the whole object: compact, without managedFields, the reader's own copy.
-func (o Object) JSON() []byte { return []byte(o.json) }
-
-// Labels are the object's labels; nil: it has none.
-func (o Object) Labels() map[string]string {
-	var labels map[string]string
-	gjson.Get(o.json, "metadata.labels").ForEach(func(name, value gjson.Result) bool {
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels[name.Str] = value.Str
-		return true
-	})
-	return labels
-}
-
-// Deleting tells whether the object carries a deletionTimestamp.
-func (o Object) Deleting() bool { return gjson.Get(o.json, "metadata.deletionTimestamp").Exists() }
-
 // The database is one ordered map. What a key is for stands in its first byte; its parts are parted by sep, which no
 // name in Kubernetes contains. Kinds appear as short numbers.
 const (
@@ -95,7 +46,8 @@ const (
 
 	spaceObject     = "o" + sep // kind, namespace, name → record
 	spaceTombstone  = "t" + sep // kind, namespace, name → record; expires
-	spaceUID        = "u" + sep // uid → object key; expires once the object is gone
+	spaceUID        = "u" + sep // uid → kind, namespace, name; expires once the object is gone
+	spaceLabel      = "l" + sep // kind, label, value, namespace, name; of indexed labels only
 	spaceInstance   = "i" + sep // instance, kind, namespace, name
 	spaceDependent  = "d" + sep // owner's uid, kind, namespace, name
 	spaceRelease    = "h" + sep // release's namespace, release, kind, namespace, name

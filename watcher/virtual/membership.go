@@ -1,11 +1,8 @@
 package virtual
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/tidwall/buntdb"
 )
 
 // An object belongs to the instance that its label names; else to the one that its Helm release is bound to; else to
@@ -22,7 +19,7 @@ type move struct {
 // BindOwner says that the objects which the object with this uid owns belong to an instance: the object is the
 // instance's custom resource. An empty instance takes that back.
 func (s *Store) BindOwner(uid, instance string) error {
-	if err := s.bind(spaceOwnerBind+uid, instance, func(tx *buntdb.Tx) ([]move, error) {
+	if err := s.bind(spaceOwnerBind+uid, instance, func(tx *txn) ([]move, error) {
 		return propagate(tx, uid, "")
 	}); err != nil {
 		return fmt.Errorf("bind owner %s: %w", uid, err)
@@ -33,10 +30,10 @@ func (s *Store) BindOwner(uid, instance string) error {
 // BindRelease says that the objects of a Helm release belong to an instance. An empty instance takes that back.
 func (s *Store) BindRelease(namespace, release, instance string) error {
 	name := namespace + sep + release
-	if err := s.bind(spaceReleaseRef+name, instance, func(tx *buntdb.Tx) ([]move, error) {
+	if err := s.bind(spaceReleaseRef+name, instance, func(tx *txn) ([]move, error) {
 		var moved []move
-		for _, entry := range scan(tx, spaceRelease+name+sep) {
-			m, err := reevaluate(tx, lastParts(entry.key))
+		for _, entry := range tx.scan(spaceRelease + name + sep) {
+			m, err := reevaluate(tx, lastParts(entry))
 			if err != nil {
 				return nil, err
 			}
@@ -49,17 +46,17 @@ func (s *Store) BindRelease(namespace, release, instance string) error {
 	return nil
 }
 
-func (s *Store) bind(key, instance string, reach func(*buntdb.Tx) ([]move, error)) error {
+func (s *Store) bind(key, instance string, reach func(*txn) ([]move, error)) error {
 	var moved []move
-	err := s.db.Update(func(tx *buntdb.Tx) error {
+	err := s.update(func(tx *txn) error {
 		if before, err := tx.Get(key); before == instance && (err == nil || instance == "") {
 			return nil
 		}
 		var err error
 		if instance == "" {
-			err = remove(tx, key)
+			err = tx.remove(key)
 		} else {
-			_, _, err = tx.Set(key, instance, nil)
+			err = tx.set(key, instance, nil)
 		}
 		if err != nil {
 			return err
@@ -76,14 +73,14 @@ func (s *Store) bind(key, instance string, reach func(*buntdb.Tx) ([]move, error
 
 // resolve finds the instance of r. It walks up from scratch and never trusts an owner's stored instance: two objects
 // that own each other must not keep each other in an instance which neither has a reason to be in.
-func resolve(tx *buntdb.Tx, r record) string { return climb(tx, r, []string{r.uid}) }
+func resolve(tx *txn, r record) string { return climb(tx, r, []string{r.uid()}) }
 
-func climb(tx *buntdb.Tx, r record, seen []string) string {
-	if r.label != "" {
-		return r.label
+func climb(tx *txn, r record, seen []string) string {
+	if label := r.label(tx.store.options.InstanceLabel); label != "" {
+		return label
 	}
-	if r.release != "" {
-		if instance, err := tx.Get(spaceReleaseRef + r.release); err == nil {
+	if release := r.release(); release != "" {
+		if instance, err := tx.Get(spaceReleaseRef + release); err == nil {
 			return instance
 		}
 	}
@@ -109,30 +106,30 @@ func climb(tx *buntdb.Tx, r record, seen []string) string {
 }
 
 // byUID finds an object, or its tombstone: what is being collected after its owner still belongs where it did.
-func byUID(tx *buntdb.Tx, uid string) (record, bool) {
+func byUID(tx *txn, uid string) (record, bool) {
 	at, err := tx.Get(spaceUID + uid)
 	if err != nil {
-		return record{}, false
+		return "", false
 	}
 	for _, space := range []string{spaceObject, spaceTombstone} {
-		if r, ok := getRecord(tx, space+at); ok && r.uid == uid {
+		if r, ok := tx.record(space + at); ok && r.uid() == uid {
 			return r, true
 		}
 	}
-	return record{}, false
+	return "", false
 }
 
 // propagate evaluates what the object with this uid owns, and what that owns in turn where it moved. The object at
 // skip, where the change came from, is left alone.
-func propagate(tx *buntdb.Tx, uid, skip string) ([]move, error) {
+func propagate(tx *txn, uid, skip string) ([]move, error) {
 	var moved []move
 	seen := map[string]bool{skip: true}
 	for open := []string{uid}; len(open) > 0; open = open[1:] {
 		if open[0] == "" {
 			continue
 		}
-		for _, entry := range scan(tx, spaceDependent+open[0]+sep) {
-			at := lastParts(entry.key)
+		for _, entry := range tx.scan(spaceDependent + open[0] + sep) {
+			at := lastParts(entry)
 			if seen[at] {
 				continue
 			}
@@ -143,7 +140,7 @@ func propagate(tx *buntdb.Tx, uid, skip string) ([]move, error) {
 			}
 			if ok {
 				moved = append(moved, m)
-				open = append(open, m.now.uid)
+				open = append(open, m.now.uid())
 			}
 		}
 	}
@@ -151,91 +148,23 @@ func propagate(tx *buntdb.Tx, uid, skip string) ([]move, error) {
 }
 
 // reevaluate evaluates one object and, if it moved, what it owns.
-func reevaluate(tx *buntdb.Tx, at string) ([]move, error) {
+func reevaluate(tx *txn, at string) ([]move, error) {
 	m, ok, err := evaluate(tx, at)
 	if err != nil || !ok {
 		return nil, err
 	}
-	below, err := propagate(tx, m.now.uid, at)
+	below, err := propagate(tx, m.now.uid(), at)
 	return append([]move{m}, below...), err
 }
 
-func evaluate(tx *buntdb.Tx, at string) (m move, moved bool, err error) {
-	old, ok := getRecord(tx, spaceObject+at)
+func evaluate(tx *txn, at string) (m move, moved bool, err error) {
+	old, ok := tx.record(spaceObject + at)
 	if !ok {
 		return move{}, false, nil
 	}
-	now := old
-	now.instance = resolve(tx, old)
-	if now.instance == old.instance {
+	now := old.in(resolve(tx, old))
+	if now == old {
 		return move{}, false, nil
 	}
 	return move{at: at, old: old, now: now}, true, replace(tx, at, old, now)
-}
-
-// replace writes an object and all its index keys. A zero old means that there was none, a zero now that there is none
-// any more.
-func replace(tx *buntdb.Tx, at string, old, now record) error {
-	gone, set := indexKeys(at, old), indexKeys(at, now)
-	for _, key := range gone {
-		if !slices.Contains(set, key) {
-			if err := remove(tx, key); err != nil {
-				return err
-			}
-		}
-	}
-	for _, key := range set {
-		if !slices.Contains(gone, key) {
-			if _, _, err := tx.Set(key, "", nil); err != nil {
-				return err
-			}
-		}
-	}
-	if now == (record{}) {
-		return remove(tx, spaceObject+at)
-	}
-	if now.uid != "" && now.uid != old.uid {
-		if _, _, err := tx.Set(spaceUID+now.uid, at, nil); err != nil {
-			return err
-		}
-	}
-	_, _, err := tx.Set(spaceObject+at, now.encode(), nil)
-	return err
-}
-
-func indexKeys(at string, r record) []string {
-	var keys []string
-	if r.instance != "" {
-		keys = append(keys, spaceInstance+r.instance+sep+at)
-	}
-	if r.release != "" {
-		keys = append(keys, spaceRelease+r.release+sep+at)
-	}
-	r.eachOwner(func(uid string) bool {
-		keys = append(keys, spaceDependent+uid+sep+at)
-		return true
-	})
-	return keys
-}
-
-// bury leaves r's tombstone. Its uid stays known as long: see byUID.
-func (s *Store) bury(tx *buntdb.Tx, at string, r record) error {
-	expiring := &buntdb.SetOptions{Expires: true, TTL: s.options.TombstoneTTL}
-	if _, _, err := tx.Set(spaceTombstone+at, r.encode(), expiring); err != nil {
-		return err
-	}
-	if there, err := tx.Get(spaceUID + r.uid); err != nil || there != at {
-		return nil
-	}
-	_, _, err := tx.Set(spaceUID+r.uid, at, expiring)
-	return err
-}
-
-// remove deletes a key that may be missing.
-func remove(tx *buntdb.Tx, key string) error {
-	_, err := tx.Delete(key)
-	if errors.Is(err, buntdb.ErrNotFound) {
-		return nil
-	}
-	return err
 }

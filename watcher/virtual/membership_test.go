@@ -196,11 +196,11 @@ func TestMembershipHolds(t *testing.T) {
 // assertOnlyTombstones finds index keys that outlive their objects.
 func assertOnlyTombstones(t *testing.T, s *Store) {
 	t.Helper()
-	for _, space := range []string{spaceObject, spaceInstance, spaceDependent, spaceRelease} {
+	for _, space := range []string{spaceObject, spaceInstance, spaceDependent, spaceRelease, spaceLabel} {
 		var left []string
 		err := s.db.View(func(tx *buntdb.Tx) error {
-			for _, p := range scan(tx, space) {
-				left = append(left, fmt.Sprintf("%q", p.key))
+			for _, key := range (&txn{tx, s}).scan(space) {
+				left = append(left, fmt.Sprintf("%q", key))
 			}
 			return nil
 		})

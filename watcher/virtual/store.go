@@ -1,28 +1,29 @@
 // Package virtual is the virtual resource store: the cluster's objects, mapped into an in-memory database inside the
 // process, as far as the loaded operators name them.
 //
-// It is the reflectors' store, so an object is in memory once, as compact JSON and never as a decoded tree: a tenth of
+// It is the reflectors' store, so an object is in memory once, as SQLite's JSONB and never as a decoded tree: an eighth of
 // what an informer's cache takes. It knows which instance an object belongs to, keeps the last state of what was
-// deleted for a while, and lets a reader wait until it has seen a certain version.
+// deleted for a while, answers SQL, and lets a reader wait until it has seen a certain version.
 //
 // What doesn't belong here: how objects come in (package watcher), what follows from them, and Temporal. It imports
 // nothing else of this module.
 //
 // Why BuntDB and not a map with a mutex: keys and computed index keys are written in one transaction and in order, so
-// that a prefix of a key is a query. Why no index of BuntDB's own: those parse both documents at every comparison.
-// BuntDB has one lock for all, so no transaction here parses a document or calls back; readers get what they asked for
-// once the lock is released.
+// that a prefix of a key is a query; and what is buried expires. Why no index of BuntDB's own: those parse both documents
+// at every comparison. BuntDB has one lock for all and no versions, so only writers go there: what a transaction has
+// done is published, all at once, in a tree of the same strings, and readers take copy-on-write snapshots of that. No
+// transaction parses a document or calls back.
 package virtual
 
 import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tidwall/btree"
 	"github.com/tidwall/buntdb"
 )
 
@@ -32,6 +33,13 @@ type Options struct {
 	InstanceLabel string
 	// TombstoneTTL is how long the last state of a deleted object stays readable; default 10 minutes.
 	TombstoneTTL time.Duration
+	// IndexedLabels are the keys of the labels by whose values objects are found without a scan. Default (nil): app,
+	// app.kubernetes.io/name and app.kubernetes.io/instance.
+	IndexedLabels []string
+	// Ready tells whether an object is ready, for the column of that name, and whether that is known. Nil: it never is.
+	Ready func(Object) (ready, known bool)
+	// Events is how many lifecycle events the table events keeps; default 1000, none if negative.
+	Events int
 }
 
 // Store holds objects. Its methods may be called from any goroutine.
@@ -39,7 +47,17 @@ type Store struct {
 	db      *buntdb.DB
 	options Options
 	watch   progress
+	events  events
+	sql     engine
+	current current
 	changed atomic.Pointer[func(Change)]
+
+	// pending is what the running transaction will do to the tree.
+	pending []treeChange
+	// tree holds what the database holds; latest is a copy of it, nil if it has changed since.
+	treeMu sync.Mutex
+	tree   *btree.Map[string, string]
+	latest atomic.Pointer[snapshot]
 
 	mu    sync.RWMutex
 	ids   map[Kind]string
@@ -59,6 +77,16 @@ func Open(options Options) (*Store, error) {
 	if options.TombstoneTTL <= 0 {
 		options.TombstoneTTL = 10 * time.Minute
 	}
+	if options.IndexedLabels == nil {
+		options.IndexedLabels = []string{"app", "app.kubernetes.io/name", "app.kubernetes.io/instance"}
+	}
+	if options.Events == 0 {
+		options.Events = 1000
+	}
+	s := &Store{
+		options: options, events: events{size: options.Events}, tree: btree.NewMap[string, string](0),
+		ids: map[Kind]string{}, kinds: map[string]Kind{},
+	}
 	db, err := buntdb.Open(":memory:")
 	if err != nil {
 		return nil, fmt.Errorf("open the virtual resource store: %w", err)
@@ -66,16 +94,21 @@ func Open(options Options) (*Store, error) {
 	var config buntdb.Config
 	if err := db.ReadConfig(&config); err == nil {
 		config.SyncPolicy = buntdb.Never
+		config.OnExpiredSync = s.expired
 		err = db.SetConfig(config)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("configure the virtual resource store: %w", err), db.Close())
 		}
 	}
-	return &Store{db: db, options: options, ids: map[Kind]string{}, kinds: map[string]Kind{}}, nil
+	s.db = db
+	return s, nil
 }
 
 // Close releases the memory. Waiting readers end with their contexts.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.sql.close()
+	return s.db.Close()
+}
 
 // OnChange makes the store call fn after each change, with no lock held, in the goroutine that made the change. Changes
 // of one object that are made one after the other are told in that order. There is one fn; a later one replaces it.
@@ -84,75 +117,32 @@ func (s *Store) OnChange(fn func(Change)) { s.changed.Store(&fn) }
 // Put stores an object's state and returns the one before. Storing what is already there changes nothing. Possible
 // errors: the JSON is no Kubernetes object, or the store is closed.
 func (s *Store) Put(key Key, json []byte) (old Object, existed bool, err error) {
-	now, err := newRecord(json, s.options.InstanceLabel)
+	now, err := NewObject(key, json)
 	if err != nil {
-		return Object{}, false, fmt.Errorf("put %s: %w", key, err)
+		return Object{}, false, fmt.Errorf("put %w", err)
 	}
-	var before record
-	var moved []move
-	same := false
-	at := tail(s.id(key.Kind), key.Namespace, key.Name)
-	err = s.db.Update(func(tx *buntdb.Tx) error {
-		now.instance = resolve(tx, now)
-		before, existed = getRecord(tx, spaceObject+at)
-		if existed && before == now {
-			same = true
-			return nil
-		}
-		if existed && before.uid != now.uid {
-			if err := s.bury(tx, at, before); err != nil {
-				return err
-			}
-		}
-		if err := replace(tx, at, before, now); err != nil {
-			return err
-		}
-		if existed && before.uid == now.uid && before.instance == now.instance {
-			return nil
-		}
-		var err error
-		moved, err = propagate(tx, now.uid, at)
-		return err
-	})
+	return s.PutObject(now)
+}
+
+// PutObject is Put for an object that is made already. Possible errors: it is the zero Object, or the store is closed.
+func (s *Store) PutObject(now Object) (old Object, existed bool, err error) {
+	changes, err := s.apply([]Object{now})
 	if err != nil {
-		return Object{}, false, fmt.Errorf("put %s: %w", key, err)
+		return Object{}, false, fmt.Errorf("put %s: %w", now.Key, err)
 	}
-	if existed {
-		old = before.object(key)
-	}
-	if !same {
-		s.tell(Change{Key: key, Old: old, Now: now.object(key)})
-		s.tellMoves(moved)
-		s.watch.touched(key.Kind)
-	}
-	return old, existed, nil
+	old = changes[0].Old
+	return old, old.Exists(), nil
 }
 
 // Delete removes an object, leaves a tombstone and returns the last state. What it owned stays with its instance: the
 // cluster will collect it. Possible errors: the store is closed.
 func (s *Store) Delete(key Key) (old Object, existed bool, err error) {
-	at := tail(s.id(key.Kind), key.Namespace, key.Name)
-	var before record
-	err = s.db.Update(func(tx *buntdb.Tx) error {
-		before, existed = getRecord(tx, spaceObject+at)
-		if !existed {
-			return nil
-		}
-		if err := s.bury(tx, at, before); err != nil {
-			return err
-		}
-		return replace(tx, at, before, record{})
-	})
+	changes, err := s.apply([]Object{{Key: key, Deleted: true}})
 	if err != nil {
 		return Object{}, false, fmt.Errorf("delete %s: %w", key, err)
 	}
-	if !existed {
-		return Object{}, false, nil
-	}
-	old = before.object(key)
-	s.tell(Change{Key: key, Old: old})
-	s.watch.touched(key.Kind)
-	return old, true, nil
+	old = changes[0].Old
+	return old, old.Exists(), nil
 }
 
 // Get reads an object.
@@ -171,13 +161,8 @@ func (s *Store) read(space string, key Key) (Object, bool) {
 	if !known {
 		return Object{}, false
 	}
-	var r record
-	var ok bool
-	err := s.db.View(func(tx *buntdb.Tx) error {
-		r, ok = getRecord(tx, space+tail(id, key.Namespace, key.Name))
-		return nil
-	})
-	if err != nil || !ok {
+	r, ok := s.snapshot().record(space + tail(id, key.Namespace, key.Name))
+	if !ok {
 		return Object{}, false
 	}
 	return r.object(key), true
@@ -194,13 +179,11 @@ func (s *Store) List(kind Kind, namespace string, fn func(Object) bool) {
 	if namespace != "" {
 		prefix += namespace + sep
 	}
-	var found []pair
-	// Only the strings' headers are collected: 100,000 of them hold the lock for some milliseconds.
-	_ = s.db.View(func(tx *buntdb.Tx) error {
-		found = scan(tx, prefix)
-		return nil
-	})
-	s.each(found, fn)
+	for c := s.snapshot().seek(prefix); c.next(); {
+		if !fn(record(c.value).object(s.key(c.key))) {
+			return
+		}
+	}
 }
 
 // ByInstance calls fn with the objects of a kind that belong to an instance, as List does.
@@ -209,48 +192,12 @@ func (s *Store) ByInstance(instance string, kind Kind, fn func(Object) bool) {
 	if !known || instance == "" {
 		return
 	}
-	var found []pair
-	_ = s.db.View(func(tx *buntdb.Tx) error {
-		for _, entry := range scan(tx, spaceInstance+instance+sep+id+sep) {
-			key := spaceObject + lastParts(entry.key)
-			if value, err := tx.Get(key); err == nil {
-				found = append(found, pair{key, value})
-			}
-		}
-		return nil
-	})
-	s.each(found, fn)
-}
-
-func (s *Store) each(found []pair, fn func(Object) bool) {
-	for _, p := range found {
-		if !fn(parseRecord(p.value).object(s.key(p.key))) {
+	v := s.snapshot()
+	for c := v.seek(spaceInstance + instance + sep + id + sep); c.next(); {
+		if r, ok := v.record(spaceObject + lastParts(c.key)); ok && !fn(r.object(s.key(c.key))) {
 			return
 		}
 	}
-}
-
-type pair struct{ key, value string }
-
-// scan collects what begins with prefix. It must not be used to write while it runs, so it returns everything at once.
-func scan(tx *buntdb.Tx, prefix string) []pair {
-	var found []pair
-	_ = tx.AscendGreaterOrEqual("", prefix, func(key, value string) bool {
-		if !strings.HasPrefix(key, prefix) {
-			return false
-		}
-		found = append(found, pair{key, value})
-		return true
-	})
-	return found
-}
-
-func getRecord(tx *buntdb.Tx, key string) (record, bool) {
-	value, err := tx.Get(key)
-	if err != nil {
-		return record{}, false
-	}
-	return parseRecord(value), true
 }
 
 func (s *Store) tell(c Change) {

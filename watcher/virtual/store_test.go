@@ -78,9 +78,12 @@ func TestPutGetDelete(t *testing.T) {
 		t.Fatalf("first put: %+v, %v, %v", old, existed, err)
 	}
 	got, ok := s.Get(k)
-	want := Object{Key: k, UID: "u1", ResourceVersion: "1", json: string(document(k, "u1", "1"))}
-	if !ok || cmp.Diff(want, got) != "" {
-		t.Fatalf("get: %v %s", ok, cmp.Diff(want, got))
+	want, err := NewObject(k, document(k, "u1", "1"))
+	if err != nil || !ok || got != want || got.UID != "u1" || got.ResourceVersion != "1" {
+		t.Fatalf("get: %v, %+v, want %+v, %v", ok, got, want, err)
+	}
+	if diff := cmp.Diff(string(document(k, "u1", "1")), string(got.JSON())); diff != "" {
+		t.Error(diff)
 	}
 	old, existed, err = s.Put(k, document(k, "u1", "2"))
 	if err != nil || !existed || old.ResourceVersion != "1" {
