@@ -205,7 +205,7 @@ func TestLease(t *testing.T) {
 			way := &leaseServer{}
 			stopOne := compete(t, way, "one", quiet(), r.of("one"))
 			time.Sleep(time.Second)
-			s.record = way.record
+			way.set(func() { s.record = way.record })
 			stopTwo := compete(t, s, "two", quiet(), r.of("two"))
 			way.set(func() { way.hang = true })
 			time.Sleep(40 * time.Second)

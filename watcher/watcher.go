@@ -1,10 +1,14 @@
 // Package watcher is the way up: what happens in the cluster becomes signals to the workflows that maintain the custom
 // resources.
 //
-// Reflectors keep the virtual resource store up to date, for exactly the kinds that the loaded operators name; a change
-// in the store is matched with the operators' rules; what a rule watches is queued for the custom resources concerned;
-// and a queue becomes signals. Nothing here decides what is to be done about a change: a signal says which objects
-// differ and in which state they are now, as a hash, and the workflow compares that with what it has handled.
+// Reflectors keep the virtual resource store up to date, for exactly the kinds, namespaces, names and labels that the
+// rules and statements of the loaded operators name; a change in the store is matched with the rules; what a rule watches
+// is queued for the custom resources concerned; and a queue becomes signals. Nothing here decides what is to be done
+// about a change: a signal says which objects differ and in which state a rule sees them now (package sense), and the
+// workflow compares that with what it has handled.
+//
+// Of several processes one leads, by a Lease: it alone signals. The others keep their stores as warm and their queues
+// empty. A new leader trusts nothing that was told before it: it sends every workflow a complete list.
 //
 // Everything here follows the level, not the edge. A queue holds names only, and what a signal says about them is read
 // from the store when it is sent. So changes coalesce, the newest state wins, nothing has to be kept that is not in the

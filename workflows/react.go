@@ -57,7 +57,12 @@ func (m *maintainer) react() {
 			m.remember(c)
 			continue
 		}
-		if seen := m.st.Seen[c.Rule][c.Key()]; category == plan.DidDelete && c.Hash != "" {
+		seen := m.st.Seen[c.Rule][c.Key()]
+		if category == plan.DidDelete && c.Hash == "" && seen.UID != c.UID {
+			// The one that the rule knew is gone; another one came and went unseen.
+			c.UID, c.ResourceVersion = seen.UID, seen.ResourceVersion
+		}
+		if category == plan.DidDelete && c.Hash != "" {
 			// Recreated under its name: first its predecessor's end, then the new object.
 			m.queue.put(c)
 			c = plan.Change{Rule: c.Rule, Namespace: c.Namespace, Name: c.Name, UID: seen.UID}

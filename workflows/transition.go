@@ -17,6 +17,8 @@ func (m *maintainer) transition(rule plan.Rule, c plan.Change) (category plan.Ca
 		return plan.TimerDidFire, true
 	case w.SQL != nil:
 		return plan.QueryDidChange, c.Hash != "" && seen.Hash != c.Hash
+	case c.Hash == "" && was && seen.UID != c.UID && older(c.ResourceVersion, seen.ResourceVersion):
+		return "", false // the end of a predecessor of the object that is there
 	case c.Hash == "":
 		return sensed(w, plan.DidDelete), was
 	case was && older(c.ResourceVersion, seen.ResourceVersion):

@@ -105,8 +105,14 @@ func (h *churn) step() error {
 }
 
 // settled waits until each object's last state was handled, and each deletion.
-func (h *churn) settled(within time.Duration) {
+func (h *churn) settled(within time.Duration, id string) {
 	h.Helper()
+	last := ""
+	defer func() {
+		if h.Failed() {
+			h.explain(id, last)
+		}
+	}()
 	h.eventually(within, "the last state of each object is handled", func() error {
 		list, err := h.Kube.CoreV1().ConfigMaps(h.namespace).List(h.ctx, metav1.ListOptions{})
 		if err != nil {
@@ -118,12 +124,14 @@ func (h *churn) settled(within time.Duration) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(h.value)) {
 			if got := seen["seen-"+name]; got != h.value[name] {
+				last = name
 				return fmt.Errorf("%s has %s, handled was %q", name, h.value[name], got)
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(h.deleted)) {
 			// An object that came and went unseen leaves nothing to handle.
 			if got, handled := seen["seen-"+name]; handled && got != "deleted" {
+				last = name
 				return fmt.Errorf("%s is gone, handled was %q", name, got)
 			}
 		}
@@ -131,10 +139,31 @@ func (h *churn) settled(within time.Duration) {
 	})
 }
 
+// explain logs what the workflow knows of an object.
+func (h *churn) explain(id, name string) {
+	key := h.namespace + "/" + name
+	cm, err := h.Kube.CoreV1().ConfigMaps(h.namespace).Get(h.ctx, name, metav1.GetOptions{})
+	h.Logf("%s is uid %s, version %s (%v)", name, cm.UID, cm.ResourceVersion, err)
+	var objects struct {
+		Seen map[string]map[string]plan.Seen
+	}
+	if v, err := h.Temporal.QueryWorkflow(h.ctx, id, "", "objects"); err == nil && v.Get(&objects) == nil {
+		h.Logf("remembered: %+v", objects.Seen["copy"][key])
+	}
+	var why []string
+	if v, err := h.Temporal.QueryWorkflow(h.ctx, id, "", "why"); err == nil && v.Get(&why) == nil {
+		h.Logf("why: %q", why)
+	}
+	for _, r := range h.reactions(id)["copy "+key] {
+		h.Logf("handled: %+v", r)
+	}
+}
+
 // handled is one reaction that was carried out, as the workflow's history has it.
 type handled struct {
 	category  plan.Category
 	uid, hash string
+	version   string
 }
 
 // reactions reads from the histories of all runs of a Maintain what was handled, by rule and object, in order.
@@ -167,7 +196,7 @@ func (sc *scenario) reactions(id string) map[string][]handled {
 			case *historypb.HistoryEvent_ActivityTaskCompletedEventAttributes:
 				if ev := scheduled[a.ActivityTaskCompletedEventAttributes.ScheduledEventId]; ev != nil {
 					key := ev.Rule + " " + ev.Change.Key()
-					out[key] = append(out[key], handled{ev.Category, ev.Change.UID, ev.Change.Hash})
+					out[key] = append(out[key], handled{ev.Category, ev.Change.UID, ev.Change.Hash, ev.Change.ResourceVersion})
 				}
 			case *historypb.HistoryEvent_WorkflowExecutionContinuedAsNewEventAttributes:
 				run = a.WorkflowExecutionContinuedAsNewEventAttributes.NewExecutionRunId
@@ -186,7 +215,7 @@ func (h *churn) once(id string) {
 		steps := all[key]
 		total += len(steps)
 		for i := 1; i < len(steps); i++ {
-			if steps[i] == steps[i-1] {
+			if steps[i].uid == steps[i-1].uid && steps[i].hash == steps[i-1].hash {
 				h.Errorf("%s: handled twice for one state: %+v", key, steps[i])
 			}
 			if steps[i].uid != steps[i-1].uid && steps[i-1].category != plan.DidDelete {
@@ -240,8 +269,9 @@ func TestRandomHistoryThroughKills(t *testing.T) {
 	}
 	stop()
 	changes.Wait()
-	h.settled(2 * time.Minute)
-	h.once(sc.instance("demo", st.UID).WorkflowID())
+	id := sc.instance("demo", st.UID).WorkflowID()
+	h.settled(2*time.Minute, id)
+	h.once(id)
 	sc.stop()
 }
 
@@ -321,6 +351,7 @@ func TestTwoReplicas(t *testing.T) {
 	}
 	stop()
 	changes.Wait()
-	h.settled(time.Minute)
-	h.once(sc.instance("demo", st.UID).WorkflowID())
+	id := sc.instance("demo", st.UID).WorkflowID()
+	h.settled(time.Minute, id)
+	h.once(id)
 }

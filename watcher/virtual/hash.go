@@ -16,7 +16,7 @@ var uncounted = []string{"resourceVersion", "managedFields", "generation"}
 // resourceVersion, managedFields and generation is. The order of keys doesn't count. It stands here and not with the
 // watcher because the watcher and the activities must agree on it.
 func Hash(json []byte) string {
-	r := textReader{text: string(json)}
+	r := textReader{text: view(json)}
 	b, err := r.value(nil)
 	if err != nil {
 		return digest(json)

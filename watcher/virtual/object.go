@@ -21,7 +21,7 @@ type Object struct {
 
 // NewObject is an object that is in no store. Possible errors: the JSON is no Kubernetes object.
 func NewObject(key Key, json []byte) (Object, error) {
-	r, err := textRecord(key, string(json))
+	r, err := textRecord(key, view(json))
 	if err != nil {
 		return Object{}, fmt.Errorf("%s: %w", key, err)
 	}
