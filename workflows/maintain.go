@@ -1,7 +1,9 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -147,21 +149,33 @@ func (m *maintainer) drain() {
 		m.st.Resource = s
 		m.signals++
 	}
+	// A list must not undo what was told after it was made, nor the other way round.
+	type told struct {
+		at   int64
+		take func()
+	}
+	var all []told
 	for {
 		var d plan.Dirty
 		if !m.dirty.ReceiveAsync(&d) {
 			break
 		}
-		for _, c := range d.Changes {
-			m.queue.put(c)
-		}
+		all = append(all, told{d.At, func() {
+			for _, c := range d.Changes {
+				m.queue.put(c)
+			}
+		}})
 	}
 	for {
 		var r plan.Resync
 		if !m.resync.ReceiveAsync(&r) {
 			break
 		}
-		m.takeList(r)
+		all = append(all, told{r.At, func() { m.takeList(r) }})
+	}
+	slices.SortStableFunc(all, func(a, b told) int { return cmp.Compare(a.at, b.at) })
+	for _, t := range all {
+		t.take()
 	}
 }
 

@@ -285,3 +285,16 @@ func TestAHeldObjectIsLetGoWhenTheActionIsDone(t *testing.T) {
 		t.Errorf("b was let go %d times before the undeploy", got)
 	}
 }
+
+// A list and what happened after it was made may be found together: the list must not bury the newcomer.
+func TestAListDoesNotUndoWhatWasToldAfterIt(t *testing.T) {
+	w := newWorld(t, webProfile(rule("r", plan.DidChange, plan.DidDelete)))
+	w.at(0, func() { // before the first look at what was told
+		w.SignalWorkflow(plan.SignalDirty, plan.Dirty{At: 2, Changes: []plan.Change{changed("r", "a", "h1")}})
+		w.SignalWorkflow(plan.SignalResync, plan.Resync{At: 1, ID: "x", Last: true})
+	})
+	w.end(time.Hour)
+	if d := cmp.Diff([]string{"ResourceDidCreate a@h1"}, reactions(w.run(t, plan.MaintainInput{Instance: shop}))); d != "" {
+		t.Error(d)
+	}
+}

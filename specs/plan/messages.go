@@ -81,12 +81,17 @@ func (c Change) Key() string { return c.Namespace + "/" + c.Name }
 
 // Dirty is a batch of changes. It may come twice; hashes tell.
 type Dirty struct {
+	// At is when it was sent, in nanoseconds since 1970: Maintain takes dirty and resync signals that it finds together in
+	// the order in which they were sent, since Temporal keeps the order of signals of one name only.
+	At int64 `json:"at,omitempty"`
 	Changes Changes `json:"changes"`
 }
 
 // Resync lists all present objects of all rules, in one or several parts. What Maintain remembers and a complete
 // list lacks was deleted while nobody watched.
 type Resync struct {
+	// At is when it was sent, as in Dirty.
+	At int64 `json:"at,omitempty"`
 	// ID is the same in all parts of one list. A part with another ID starts a new list.
 	ID string `json:"id"`
 	// Part counts from 0. A list of which a part is missing is dropped as a whole (its changes still count).
