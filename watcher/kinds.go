@@ -51,6 +51,8 @@ type source struct {
 	followed atomic.Bool
 	// settled: all that is needed of it has been seen once, or it was found not to exist.
 	settled atomic.Bool
+	// started: it is being watched, or asked for. The sources' mutex guards it.
+	started bool
 	// missed counts the answers that it isn't there, since it was.
 	missed int
 
@@ -78,6 +80,7 @@ func (s *sources) add(kind virtual.Kind, need span) *source {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src := s.source(kind)
+	defer s.begun(src)
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	src.needs = append(src.needs, need)
@@ -97,6 +100,7 @@ func (s *sources) follow(kind virtual.Kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src = s.source(kind)
+	defer s.begun(src)
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	if !src.followed.Swap(true) {
@@ -113,16 +117,21 @@ func (s *sources) source(kind virtual.Kind) *source {
 		src = &source{kind: kind}
 		s.kinds[kind] = src
 		s.store.SetSynced(kind, false)
-		if s.start != nil {
-			s.start(func(ctx context.Context) { s.watch(ctx, src) })
-		}
 	}
 	return src
 }
 
+// begun has a source watched, if it is new and this is the time. The mutex is held.
+func (s *sources) begun(src *source) {
+	if s.start != nil && !src.started {
+		src.started = true
+		s.start(func(ctx context.Context) { s.watch(ctx, src) })
+	}
+}
+
 // widen has a source watched anew unless one of its parts is enough. Until then it is not settled. Both mutexes are held.
 func (s *sources) widen(src *source, enough func(*part) bool) {
-	if len(src.parts) == 0 || slices.ContainsFunc(src.parts, enough) {
+	if src.again == nil || slices.ContainsFunc(src.parts, enough) {
 		return
 	}
 	src.parts = nil
@@ -156,7 +165,7 @@ func (s *sources) run(ctx context.Context) {
 	s.mu.Lock()
 	s.start = func(fn func(context.Context)) { all.Go(func() { fn(ctx) }) }
 	for _, src := range s.kinds {
-		s.start(func(ctx context.Context) { s.watch(ctx, src) })
+		s.begun(src)
 	}
 	for _, t := range s.tables {
 		s.start(func(ctx context.Context) { s.locate(ctx, t) })
@@ -179,10 +188,6 @@ func (s *sources) watch(ctx context.Context, src *source) {
 			s.absent(src)
 			pause(ctx, absence())
 			continue
-		case !resource.Namespaced && src.ownerOnly():
-			// The Node of a static Pod, say: it belongs to no instance, so nothing is to be learned from it.
-			s.settle(src)
-			return
 		default:
 			src.missed = 0
 			if !src.ownerOnly() {

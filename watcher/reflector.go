@@ -26,8 +26,14 @@ const notHelm = "type!=helm.sh/release.v1"
 func (s *sources) reflect(ctx context.Context, src *source, resource virtual.Resource) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	parts := s.begin(src, resource.Namespaced, cancel)
+	if len(parts) == 0 {
+		s.settle(src)
+		<-ctx.Done()
+		return
+	}
 	var all sync.WaitGroup
-	for _, p := range s.begin(src, resource.Namespaced, cancel) {
+	for _, p := range parts {
 		all.Go(func() {
 			defer cancel()
 			s.reflectPart(ctx, src, p, resource)

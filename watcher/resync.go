@@ -59,7 +59,7 @@ func (s *sender) sendPart(ctx context.Context, q *queue, l *list) outcome {
 			break
 		}
 	}
-	part := plan.Resync{ID: l.id, Part: l.part, Last: end == len(l.changes), Changes: l.changes[l.sent:end]}
+	part := plan.Resync{At: time.Now().UnixNano(), ID: l.id, Part: l.part, Last: end == len(l.changes), Changes: l.changes[l.sent:end]}
 	err := s.signal(ctx, q, plan.SignalResync, part)
 
 	s.mu.Lock()

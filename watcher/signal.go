@@ -220,7 +220,7 @@ func (s *sender) sendDirty(ctx context.Context, q *queue) outcome {
 		return outcome{more: more}
 	}
 
-	err := s.signal(ctx, q, plan.SignalDirty, plan.Dirty{Changes: changes})
+	err := s.signal(ctx, q, plan.SignalDirty, plan.Dirty{At: time.Now().UnixNano(), Changes: changes})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

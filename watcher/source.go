@@ -30,12 +30,16 @@ func (src *source) known() bool {
 	return src.there
 }
 
-// begin plans what is to be watched now; again ends it.
+// begin plans what is to be watched now, which may be nothing; again ends it.
 func (s *sources) begin(src *source, namespaced bool, again context.CancelFunc) []*part {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	spans := narrow(src.needs)
-	if src.followed.Load() || !namespaced && spans[0].namespace != "" {
+	switch {
+	case len(src.needs) == 0 && !namespaced:
+		// The Node of a static Pod, say: it belongs to no instance, so nothing is to be learned from it.
+		spans = nil
+	case src.followed.Load(), !namespaced && spans[0].namespace != "":
 		spans = []span{{}}
 	}
 	if !src.there {

@@ -83,7 +83,7 @@ func (c Change) Key() string { return c.Namespace + "/" + c.Name }
 type Dirty struct {
 	// At is when it was sent, in nanoseconds since 1970: Maintain takes dirty and resync signals that it finds together in
 	// the order in which they were sent, since Temporal keeps the order of signals of one name only.
-	At int64 `json:"at,omitempty"`
+	At      int64   `json:"at,omitempty"`
 	Changes Changes `json:"changes"`
 }
 

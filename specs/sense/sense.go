@@ -12,7 +12,6 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/mainstay-dev/mainstay/specs/plan"
 	"github.com/mainstay-dev/mainstay/watcher/virtual"
@@ -109,10 +108,7 @@ func Same(a, b plan.Change) bool {
 
 // Health is an object's health by kstatus's conventions. What is being deleted is unready.
 func Health(o virtual.Object) plan.Health {
-	var u unstructured.Unstructured
-	if err := json.Unmarshal(o.JSON(), &u.Object); err != nil {
-		return plan.Unready
-	}
+	u := unstructured.Unstructured{Object: o.Map()}
 	res, err := status.Compute(&u)
 	switch {
 	case err != nil:
