@@ -224,7 +224,7 @@ func (m *maintainer) startUndeploy() {
 		m.st.Commands = pending(m.undeployCommands())
 		m.flushStatus(ctx)
 		// Nobody reacts any more: a finalizer would keep the object, and with it the namespace, for ever.
-		m.letGo(ctx, m.st.Profile.Rules)
+		m.letGo(ctx, m.st.Profile)
 		in := m.deployInput(m.want())
 		in.Commands, in.Inventory = m.undeployCommands(), m.st.Inventory
 		m.childRunning = true

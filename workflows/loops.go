@@ -49,6 +49,7 @@ func (m *maintainer) wrote(rule string, c plan.Change, chain []string, wrote []p
 			m.serial[rule] = true
 			if seen, was := m.st.Seen[rule][w.Key()]; seen.Hash == w.Was && (!was || seen.UID == w.UID) && m.running[keyOf(w)] == nil {
 				m.remember(w)
+				m.noted[keyOf(w)] = workflow.Now(m.ctx).UnixNano()
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -21,7 +22,7 @@ import (
 // without a yield, so that none is lost.
 func Maintain(ctx workflow.Context, in plan.MaintainInput) error {
 	m := &maintainer{ctx: ctx, in: in, running: map[string]*reaction{}, stalls: map[string]int{}, queue: newQueue(),
-		serial: map[string]bool{}, writes: map[string]plan.Written{}, timers: map[string]*ruleTimer{}}
+		serial: map[string]bool{}, noted: map[string]int64{}, writes: map[string]plan.Written{}, timers: map[string]*ruleTimer{}}
 	m.resource = workflow.GetSignalChannelWithOptions(ctx, plan.SignalResource, workflow.SignalChannelOptions{
 		Description: "The custom resource was created or changed, is being deleted, or is gone."})
 	m.dirty = workflow.GetSignalChannelWithOptions(ctx, plan.SignalDirty, workflow.SignalChannelOptions{
@@ -93,6 +94,11 @@ type maintainer struct {
 	serial map[string]bool
 	// writes are the states that rules wrote and others watch, by rule and object.
 	writes map[string]plan.Written
+	// decisions were made since the last workflow task that is known to have ended; breathing: one is being ended.
+	decisions int
+	breathing bool
+	// noted is when what a rule made itself was remembered as handled, by rule and object.
+	noted map[string]int64
 	// timers are those of rules that run by the clock.
 	timers map[string]*ruleTimer
 	// listing is the resync of which parts have come.
@@ -194,6 +200,9 @@ func (m *maintainer) step() (bool, error) {
 	}
 	switch {
 	case r.Gone:
+		if m.idle() {
+			m.letGo(m.ctx, m.st.Profile)
+		}
 		return m.idle(), nil
 	case r.Deleting && m.undeployed:
 		return true, nil
@@ -289,10 +298,22 @@ func (m *maintainer) continueAsNew() error {
 // that does not exist is a stall that ends when the resource names another one or the operator's folder has it.
 func (m *maintainer) learn(ctx workflow.Context) error {
 	ctx = workflow.WithLocalActivityOptions(ctx, localOptions(0))
-	signals := m.signals
+	var signals int
 	var res plan.PlanResult
-	if err := workflow.ExecuteLocalActivity(ctx, plan.ActivityPlan, plan.PlanInput{Instance: m.in.Instance}).Get(ctx, &res); err != nil {
-		return err
+	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
+		signals, res = m.signals, plan.PlanResult{}
+		if err := workflow.ExecuteLocalActivity(ctx, plan.ActivityPlan, plan.PlanInput{Instance: m.in.Instance}).Get(ctx, &res); err != nil {
+			return err
+		}
+		if want := m.st.Resource.Revision; want == "" || want == res.Resource.Revision {
+			break
+		}
+		// While replicas are exchanged, a process with another revision of the folder may answer. What the leader says
+		// counts, and it says it once.
+		options := workflow.TimerOptions{Summary: "ask a process that serves revision " + short(m.st.Resource.Revision)}
+		if err := workflow.NewTimerWithOptions(ctx, pause, options).Get(ctx, nil); err != nil {
+			return err
+		}
 	}
 	if m.signals == signals {
 		m.st.Resource = res.Resource
@@ -330,10 +351,16 @@ func (m *maintainer) startLearning() {
 // keepRules drops what is remembered of rules that the plan no longer has, makes a status line for each it has, and
 // lets go what a former rule held.
 func (m *maintainer) keepRules(ctx workflow.Context, former []plan.Rule) {
-	var let []plan.Rule
+	let := &plan.Profile{}
 	for _, r := range former {
-		if now, ok := m.rule(r.Name); !ok || !now.Watch.Hold || now.Watch.Kind != r.Watch.Kind || now.Watch.APIVersion != r.Watch.APIVersion {
-			let = append(let, r)
+		now, ok := m.rule(r.Name)
+		same := ok && now.Watch.Kind == r.Watch.Kind && now.Watch.APIVersion == r.Watch.APIVersion
+		if !same || !now.Watch.Hold {
+			let.Rules = append(let.Rules, r)
+		}
+		if !same { // what it knows is of other objects
+			defer func() { delete(m.st.Seen, r.Name) }()
+			m.queue.drop(r.Name)
 		}
 	}
 	m.letGo(ctx, let)

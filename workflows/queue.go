@@ -53,6 +53,15 @@ func (q *queue) all() []plan.Change {
 	return out
 }
 
+// drop forgets what waits for a rule.
+func (q *queue) drop(rule string) {
+	for _, k := range q.order[rule] {
+		delete(q.changes, k)
+	}
+	delete(q.order, rule)
+	q.rules = slices.DeleteFunc(q.rules, func(r string) bool { return r == rule })
+}
+
 // take removes and returns the first change of the first rule with room of which the object is free. The rules take
 // turns.
 func (q *queue) take(room func(rule string) bool, free func(key string) bool) (plan.Change, bool) {

@@ -15,6 +15,8 @@ import (
 type reaction struct {
 	rule   string
 	cancel workflow.CancelFunc
+	// next is the change that waited already when this began: of the object that was made anew under the name.
+	next plan.Change
 	// resting: its action stalled, and it waits for its next try. It then holds no place, and a newer state of the
 	// object ends the rest.
 	resting bool
@@ -31,9 +33,15 @@ func (m *maintainer) react() {
 		if !m.running[k].resting {
 			active++
 			ofRule[m.running[k].rule]++
-		} else if _, newer := m.queue.changes[k]; newer {
+		} else if c, newer := m.queue.changes[k]; newer && c != m.running[k].next {
 			m.running[k].cancel()
 		}
+	}
+	if m.decisions >= maxDecisions {
+		if active == 0 {
+			m.breathe()
+		}
+		return
 	}
 	room := func(rule string) bool {
 		return ofRule[rule] == 0 || ofRule[rule] < maxReactionsOfRule && !m.serial[rule]
@@ -49,29 +57,34 @@ func (m *maintainer) react() {
 			continue
 		}
 		category, differs := m.transition(rule, c)
-		if !differs {
+		seen, was := m.st.Seen[c.Rule][c.Key()]
+		// A rule that holds has to do so before anything happens, and to let go of what is no longer its object.
+		held := was && seen.Held
+		fresh := rule.Watch.Hold && c.Hash != "" && !c.Deleting && !(held && seen.UID == c.UID)
+		if !differs && !fresh {
 			continue
 		}
-		fresh := rule.Watch.Hold && c.Hash != "" && !c.Deleting && m.st.Seen[c.Rule][c.Key()].UID != c.UID
-		if category == "" && !fresh {
+		if category == "" && !fresh && !(held && c.Hash == "") {
 			m.remember(c)
 			continue
 		}
-		seen := m.st.Seen[c.Rule][c.Key()]
-		if category == plan.DidDelete && c.Hash == "" && seen.UID != c.UID {
+		if c.Hash == "" && seen.UID != "" && seen.UID != c.UID {
 			// The one that the rule knew is gone; another one came and went unseen.
 			c.UID, c.ResourceVersion = seen.UID, seen.ResourceVersion
 		}
+		var next plan.Change
 		if category == plan.DidDelete && c.Hash != "" {
 			// Recreated under its name: first its predecessor's end, then the new object.
 			m.queue.put(c)
+			next = c
 			c = plan.Change{Rule: c.Rule, Namespace: c.Namespace, Name: c.Name, UID: seen.UID}
-		} else if m.looping(rule, c) {
+		} else if category != "" && m.looping(rule, c) {
 			continue
 		}
 		active++
 		ofRule[c.Rule]++
 		m.start(rule, c, category)
+		m.running[keyOf(c)].next = next
 	}
 }
 
@@ -85,6 +98,10 @@ func (m *maintainer) start(rule plan.Rule, c plan.Change, category plan.Category
 		switch {
 		case err == nil:
 			m.remember(handled)
+			if s, ok := m.st.Seen[c.Rule][c.Key()]; ok && rule.Watch.Hold && c.Hash != "" && !c.Deleting && s.UID == c.UID {
+				s.Held = true
+				m.note(c, s)
+			}
 		case ctx.Err() != nil || temporal.IsCanceledError(err):
 			m.attempted(c)
 			m.queue.putBack(c)
@@ -115,8 +132,14 @@ func (m *maintainer) start(rule plan.Rule, c plan.Change, category plan.Category
 func (m *maintainer) trouble(rule plan.Rule, c plan.Change, why string) {
 	for _, r := range m.st.Profile.Rules {
 		seen, sees := m.st.Seen[r.Name][c.Key()]
-		if r.Name == rule.Name || !sees || r.Watch.Kind != rule.Watch.Kind || r.Watch.APIVersion != rule.Watch.APIVersion ||
+		if r.Name == rule.Name || !sees || seen.Hash == "" || r.Watch.Kind != rule.Watch.Kind || r.Watch.APIVersion != rule.Watch.APIVersion ||
 			!slices.Contains(r.Watch.Categories, plan.DidFail) {
+			continue
+		}
+		key := r.Name + "|" + c.Key()
+		if waiting, ok := m.queue.changes[key]; ok { // a newer state than the one that was handled
+			waiting.Trouble = plan.Clip(why, 300)
+			m.queue.changes[key] = waiting
 			continue
 		}
 		m.queue.put(plan.Change{Rule: r.Name, Namespace: c.Namespace, Name: c.Name, UID: seen.UID, Hash: seen.Hash,
@@ -129,7 +152,7 @@ func (m *maintainer) trouble(rule plan.Rule, c plan.Change, why string) {
 func (m *maintainer) act(ctx workflow.Context, rule plan.Rule, c plan.Change, category plan.Category) (plan.Change, error) {
 	object := objectName(rule, c)
 	if rule.Watch.Hold {
-		remove := category == plan.DidDelete
+		remove := c.Hash == ""
 		if !c.Deleting || remove {
 			if err := m.hold(ctx, rule, c, remove); err != nil {
 				return c, err
@@ -163,6 +186,7 @@ func (m *maintainer) act(ctx workflow.Context, rule plan.Rule, c plan.Change, ca
 			}
 			return c, err
 		}
+		m.decisions = 0 // an activity's result comes with another workflow task
 		m.keepMade(rule.Name+"."+cmd.Name, res)
 		wrote = append(wrote, res.Wrote...)
 		if i == len(rule.Action)-1 {
@@ -177,11 +201,25 @@ func (m *maintainer) act(ctx workflow.Context, rule plan.Rule, c plan.Change, ca
 	return m.wrote(rule.Name, c, chain, wrote), nil
 }
 
+// breathe ends the workflow task, so that the decisions made in it get into the history. Local activities that follow
+// each other would all stay in one task, and the answer of a task has a limit.
+func (m *maintainer) breathe() {
+	if m.breathing {
+		return
+	}
+	m.breathing = true
+	workflow.GoNamed(m.ctx, "breathe", func(ctx workflow.Context) {
+		_ = workflow.NewTimerWithOptions(ctx, time.Millisecond, workflow.TimerOptions{Summary: "record the decisions"}).Get(ctx, nil)
+		m.decisions, m.breathing, m.changed = 0, false, true
+	})
+}
+
 // decide asks whether the rule is to act; a rule that decides nothing always acts.
 func (m *maintainer) decide(ctx workflow.Context, rule plan.Rule, event plan.Event, object string) (bool, error) {
 	if rule.Decide == nil {
 		return true, nil
 	}
+	m.decisions++
 	options := localOptions(time.Minute)
 	options.Summary = plan.Clip(fmt.Sprintf("decide %s because %s %s", rule.Name, object, verbs[event.Category]), 200)
 	ctx = workflow.WithLocalActivityOptions(ctx, options)

@@ -42,6 +42,7 @@ func (m *maintainer) takeList(r plan.Resync) {
 	}
 	present := m.listing.present
 	m.listing = nil
+	defer clear(m.noted)
 	for _, rule := range workflow.DeterministicKeys(m.st.Seen) {
 		if r, ok := m.rule(rule); ok && r.Watch.Kind == "" {
 			continue // a live query that could not be evaluated has not gone
@@ -49,7 +50,8 @@ func (m *maintainer) takeList(r plan.Resync) {
 		for _, key := range workflow.DeterministicKeys(m.st.Seen[rule]) {
 			ns, name := splitKey(key)
 			gone := plan.Change{Rule: rule, Namespace: ns, Name: name, UID: m.st.Seen[rule][key].UID}
-			if !present[keyOf(gone)] {
+			// What a rule has made since the list was sent can't be in it.
+			if !present[keyOf(gone)] && (r.At == 0 || m.noted[keyOf(gone)] < r.At) {
 				m.queue.put(gone)
 			}
 		}

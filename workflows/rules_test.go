@@ -298,3 +298,141 @@ func TestAListDoesNotUndoWhatWasToldAfterIt(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+func TestAStalledEndOfAPredecessorRests(t *testing.T) {
+	w := newWorld(t, webProfile(rule("r", plan.DidDelete)))
+	fails := 0
+	w.fail = func(in plan.CommandInput, _ int32) error {
+		if in.Event != nil {
+			fails++
+			return terminal("cannot say goodbye")
+		}
+		return nil
+	}
+	w.at(time.Minute, func() { w.dirty(changed("r", "a", "-")) })
+	w.at(2*time.Minute, func() { w.dirty(with(changed("r", "a", "-"), func(c *plan.Change) { c.UID = "another" })) })
+	w.end(3 * time.Minute)
+	w.run(t, plan.MaintainInput{Instance: shop})
+	if fails < 1 || fails > 3 { // at once, after 30 s, after 90 s
+		t.Errorf("tried %d times within a minute", fails)
+	}
+}
+
+func TestAProcessOfAnotherRevisionDoesNotTakeTheResourceBack(t *testing.T) {
+	w := newWorld(t, webProfile(rule("r", plan.DidChange)))
+	w.at(time.Minute, func() { w.send(plan.ResourceSignal{Generation: 1, Revision: "r2", Profile: "default"}) })
+	w.at(2*time.Minute, func() { w.resource.Revision = "r2" }) // until then a replica of r1 has answered
+	w.at(time.Hour, func() {
+		if s := w.lastStatus(plan.PhaseReady); s == nil || s.Revision != "r2" {
+			t.Errorf("the status is %+v", s)
+		}
+	})
+	w.end(2 * time.Hour)
+	w.run(t, plan.MaintainInput{Instance: shop})
+}
+
+// holds are the lines of the log about one object's finalizer.
+func holds(log []string, name string) []string {
+	out := []string{}
+	for _, l := range log {
+		if strings.HasPrefix(l, "hold ") && strings.Contains(l, " "+name+" ") {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func TestNothingIsHeldForEver(t *testing.T) {
+	holding := func() plan.Rule {
+		r := rule("r", plan.WillDelete)
+		r.Watch.Hold = true
+		return r
+	}
+	hold, letGo := "hold r a remove=false", "hold r a remove=true"
+	t.Run("when it is no longer the rule's", func(t *testing.T) {
+		w := newWorld(t, webProfile(holding()))
+		w.at(time.Minute, func() { w.dirty(changed("r", "a", "-")) })
+		w.at(2*time.Minute, func() { w.dirty(with(changed("r", "a", ""), func(*plan.Change) {})) })
+		w.end(time.Hour)
+		if d := cmp.Diff([]string{hold, letGo}, holds(w.run(t, plan.MaintainInput{Instance: shop}), "a")); d != "" {
+			t.Error(d)
+		}
+	})
+	t.Run("when the resource is let go by hand", func(t *testing.T) {
+		w := newWorld(t, webProfile(holding()))
+		w.at(time.Minute, func() { w.dirty(changed("r", "a", "-")) })
+		w.at(time.Hour, func() { w.send(plan.ResourceSignal{Generation: 1, Revision: "r1", Profile: "default", Gone: true}) })
+		if d := cmp.Diff([]string{hold, letGo}, holds(w.run(t, plan.MaintainInput{Instance: shop}), "a")); d != "" {
+			t.Error(d)
+		}
+	})
+	t.Run("when the rule holds no more, and again when it does", func(t *testing.T) {
+		plain := holding()
+		plain.Watch.Hold = false
+		w := newWorld(t, webProfile(plain))
+		next := func(at time.Duration, revision string, r plan.Rule) {
+			w.at(at, func() {
+				w.resource.Revision, w.profile = revision, webProfile(r)
+				w.send(w.resource)
+			})
+			w.at(at+time.Minute, func() { w.dirty(changed("r", "a", "-")) })
+		}
+		w.at(time.Minute, func() { w.dirty(changed("r", "a", "-")) })
+		next(10*time.Minute, "r2", holding())
+		next(20*time.Minute, "r3", plain)
+		next(30*time.Minute, "r4", holding())
+		w.end(time.Hour)
+		want := []string{hold, letGo, hold, letGo}
+		if d := cmp.Diff(want, holds(w.run(t, plan.MaintainInput{Instance: shop}), "a")); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
+func TestTroubleDoesNotBuryANewerState(t *testing.T) {
+	b := rule("b", plan.DidChange, plan.DidFail, plan.DidDelete)
+	w := newWorld(t, webProfile(rule("r", plan.DidChange), b))
+	w.fail = func(in plan.CommandInput, _ int32) error {
+		if in.Event != nil && in.Event.Rule == "r" {
+			return terminal("cannot be patched")
+		}
+		return nil
+	}
+	w.at(time.Minute, func() { w.dirty(changed("b", "a", "h1")) })
+	w.at(2*time.Minute, func() { w.dirty(changed("r", "a", "h2"), changed("b", "a", "h2")) })
+	w.end(150 * time.Second)
+	log := reactions(w.run(t, plan.MaintainInput{Instance: shop}))
+	if count(log, "ResourceDidFail a@h2")+count(log, "ResourceDidUpdate a@h2") < 1 || count(log, "ResourceDidDelete a@") != 0 {
+		t.Errorf("rule b heard %q", log)
+	}
+}
+
+func TestManyDecisionsAreSpreadOverWorkflowTasks(t *testing.T) {
+	r := rule("r", plan.DidChange)
+	r.Decide = &plan.Decide{When: "false"}
+	w := newWorld(t, webProfile(r))
+	asked := 0
+	w.verdict = func(plan.DecideInput) (plan.DecideResult, error) {
+		asked++
+		return plan.DecideResult{Because: "when is false"}, nil
+	}
+	timers := 0
+	w.SetOnTimerScheduledListener(func(_ string, d time.Duration) {
+		if d == time.Millisecond {
+			timers++
+		}
+	})
+	const n = 1000
+	w.at(time.Minute, func() {
+		var all []plan.Change
+		for i := range n {
+			all = append(all, changed("r", fmt.Sprint("o", i), "h"))
+		}
+		w.dirty(all...)
+	})
+	w.end(time.Hour)
+	w.run(t, plan.MaintainInput{Instance: shop})
+	if asked != n || timers < n/maxDecisions-1 {
+		t.Errorf("%d of %d decided, in %d workflow tasks", asked, n, timers+1)
+	}
+}

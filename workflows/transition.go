@@ -21,6 +21,8 @@ func (m *maintainer) transition(rule plan.Rule, c plan.Change) (category plan.Ca
 		return "", false // the end of a predecessor of the object that is there
 	case c.Hash == "":
 		return sensed(w, plan.DidDelete), was
+	case c.Trouble != "" && was && older(c.ResourceVersion, seen.ResourceVersion):
+		return sensed(w, plan.DidFail), true // the trouble is news, the state isn't
 	case was && older(c.ResourceVersion, seen.ResourceVersion):
 		return "", false // a signal of a replica that did not know yet
 	case was && seen.UID != c.UID && (slices.Contains(w.Categories, plan.DidDelete) || w.Hold):
@@ -41,6 +43,9 @@ func (m *maintainer) transition(rule plan.Rule, c plan.Change) (category plan.Ca
 		switch {
 		case c.Health == plan.Failed:
 			what = append(what, plan.DidFail)
+			if seen.Health == plan.Ready {
+				what = append(what, plan.DidBecomeUnready)
+			}
 		case c.Health == plan.Ready:
 			what = append(what, plan.DidBecomeReady)
 		case seen.Health == plan.Ready:
@@ -96,7 +101,12 @@ func (m *maintainer) remember(c plan.Change) {
 	case c.Hash == "":
 		delete(m.st.Seen[c.Rule], c.Key())
 	default:
-		m.note(c, plan.Seen{UID: c.UID, Hash: c.Hash, Health: c.Health, Deleting: c.Deleting, ResourceVersion: c.ResourceVersion})
+		seen := m.st.Seen[c.Rule][c.Key()]
+		if c.Trouble != "" && older(c.ResourceVersion, seen.ResourceVersion) {
+			return
+		}
+		m.note(c, plan.Seen{UID: c.UID, Hash: c.Hash, Health: c.Health, Deleting: c.Deleting, ResourceVersion: c.ResourceVersion,
+			Held: seen.Held && seen.UID == c.UID})
 	}
 }
 
@@ -111,7 +121,8 @@ func (m *maintainer) note(c plan.Change, s plan.Seen) {
 // a deletion which the rule must hear of.
 func (m *maintainer) attempted(c plan.Change) {
 	r, ok := m.rule(c.Rule)
-	if _, was := m.st.Seen[c.Rule][c.Key()]; ok && !was && c.Hash != "" && r.Watch.Kind != "" {
+	seen, was := m.st.Seen[c.Rule][c.Key()]
+	if ok && (!was || r.Watch.Hold && seen.UID != c.UID) && c.Hash != "" && r.Watch.Kind != "" {
 		m.note(c, plan.Seen{UID: c.UID})
 	}
 }

@@ -33,6 +33,8 @@ const (
 	// maxReactionsOfRule is how many of them one rule may have: a rule whose targets are all missing must not hold up
 	// the others.
 	maxReactionsOfRule = 8
+	// maxDecisions is how many decisions may be made in one workflow task.
+	maxDecisions = 100
 	// heartbeatTimeout is how long the death of a worker goes unnoticed while one of its activities runs.
 	heartbeatTimeout = 10 * time.Second
 	// statusPause is the least time between two writes of the status for reactions alone: a storm of reactions must

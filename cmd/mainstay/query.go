@@ -155,7 +155,7 @@ func parseParams(texts []string) (map[string]any, error) {
 		d := json.NewDecoder(strings.NewReader(value))
 		d.UseNumber()
 		var decoded any
-		if d.Decode(&decoded) == nil && !d.More() {
+		if d.Decode(&decoded) == nil && ended(d) {
 			params[name] = decoded
 		}
 	}
@@ -267,4 +267,10 @@ var instanceWord = regexp.MustCompile(`(?i)\binstance\b`)
 // asksForInstance tells whether a statement depends on the column instance. A * has it among the result's columns.
 func asksForInstance(text string, info virtual.Info) bool {
 	return slices.Contains(info.Columns, "instance") || instanceWord.MatchString(text)
+}
+
+// ended tells whether nothing follows the value that was decoded.
+func ended(d *json.Decoder) bool {
+	_, err := d.Token()
+	return errors.Is(err, io.EOF)
 }

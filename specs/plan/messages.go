@@ -160,6 +160,8 @@ type Seen struct {
 	Hash     string `json:"hash"`
 	Health   Health `json:"health,omitempty"`
 	Deleting bool   `json:"deleting,omitempty"`
+	// Held: the rule's finalizer is on it.
+	Held bool `json:"held,omitempty"`
 	// ResourceVersion that was handled: an older state of the same object is no news.
 	ResourceVersion string `json:"resourceVersion,omitempty"`
 }

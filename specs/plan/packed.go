@@ -70,11 +70,14 @@ func (m Memory) MarshalJSON() ([]byte, error) {
 	lines := make([]string, 0, n)
 	for rule, objects := range m {
 		for key, s := range objects {
-			deleting := ""
+			flags := ""
 			if s.Deleting {
-				deleting = "1"
+				flags += "d"
 			}
-			lines = append(lines, strings.Join([]string{rule, key, s.UID, s.Hash, string(s.Health), deleting, s.ResourceVersion}, "\t"))
+			if s.Held {
+				flags += "h"
+			}
+			lines = append(lines, strings.Join([]string{rule, key, s.UID, s.Hash, string(s.Health), flags, s.ResourceVersion}, "\t"))
 		}
 	}
 	slices.Sort(lines) // the same memory is the same text
@@ -91,7 +94,8 @@ func (m *Memory) UnmarshalJSON(b []byte) error {
 		if (*m)[f[0]] == nil {
 			(*m)[f[0]] = map[string]Seen{}
 		}
-		(*m)[f[0]][f[1]] = Seen{UID: f[2], Hash: f[3], Health: Health(f[4]), Deleting: f[5] != "", ResourceVersion: f[6]}
+		(*m)[f[0]][f[1]] = Seen{UID: f[2], Hash: f[3], Health: Health(f[4]), ResourceVersion: f[6],
+			Deleting: strings.Contains(f[5], "d"), Held: strings.Contains(f[5], "h")}
 	})
 }
 

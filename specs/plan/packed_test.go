@@ -30,7 +30,7 @@ func many(n int) (Changes, Memory) {
 			c.Health, c.Deleting = Ready, i%2 == 0
 		}
 		changes = append(changes, c)
-		memory[c.Rule][c.Key()] = Seen{UID: c.UID, Hash: c.Hash, Health: c.Health, Deleting: c.Deleting, ResourceVersion: c.ResourceVersion}
+		memory[c.Rule][c.Key()] = Seen{UID: c.UID, Hash: c.Hash, Health: c.Health, Deleting: c.Deleting, Held: i%5 == 0, ResourceVersion: c.ResourceVersion}
 	}
 	return changes, memory
 }

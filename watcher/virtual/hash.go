@@ -12,6 +12,16 @@ import (
 // uncounted are the members of metadata in which two equal states may differ.
 var uncounted = []string{"resourceVersion", "managedFields", "generation"}
 
+// HoldPrefix begins the names of the finalizers by which rules hold objects. They don't count either: what a rule does to
+// hold an object is no change of it.
+const HoldPrefix = "mainstay.dev/hold-"
+
+// isHold tells whether an element of the list of finalizers is one of those.
+func isHold(item string) bool {
+	kind, payload, _, err := element(item)
+	return err == nil && strings.HasPrefix(unescaped(kind, payload), HoldPrefix)
+}
+
 // Hash names the state of an object: 11 characters that are the same if, and only if, everything but the
 // resourceVersion, managedFields and generation is. The order of keys doesn't count. It stands here and not with the
 // watcher because the watcher and the activities must agree on it.
@@ -129,6 +139,7 @@ type level int
 const (
 	documentLevel level = iota
 	metadataLevel
+	finalizersLevel
 	innerLevel
 )
 
@@ -136,6 +147,9 @@ const (
 func (l level) below(name string) level {
 	if l == documentLevel && name == "metadata" {
 		return metadataLevel
+	}
+	if l == metadataLevel && name == "finalizers" {
+		return finalizersLevel
 	}
 	return innerLevel
 }
@@ -153,9 +167,10 @@ func appendCanonical(b []byte, value string, at level) []byte {
 		members := few[:0]
 		eachMember(value, func(kind byte, name, value string) bool {
 			name = unescaped(kind, name)
-			if at != metadataLevel || !slices.Contains(uncounted, name) {
-				members = append(members, member{name, value})
+			if at == metadataLevel && (slices.Contains(uncounted, name) || name == "finalizers" && onlyHolds(value)) {
+				return true
 			}
+			members = append(members, member{name, value})
 			return true
 		})
 		byName := func(a, b member) int { return strings.Compare(a.name, b.name) }
@@ -170,7 +185,9 @@ func appendCanonical(b []byte, value string, at level) []byte {
 	case jsonArray:
 		b = append(b, '[')
 		eachItem(value, func(item string) bool {
-			b = appendCanonical(b, item, innerLevel)
+			if at != finalizersLevel || !isHold(item) {
+				b = appendCanonical(b, item, innerLevel)
+			}
 			return true
 		})
 		return append(b, ']')
@@ -184,6 +201,16 @@ func appendCanonical(b []byte, value string, at level) []byte {
 		return append(append(b, payload...), ',')
 	}
 	return appendString(b, unescaped(kind, payload))
+}
+
+// onlyHolds tells whether a list of finalizers has none but those of rules.
+func onlyHolds(list string) bool {
+	only := true
+	eachItem(list, func(item string) bool {
+		only = isHold(item)
+		return only
+	})
+	return only
 }
 
 func appendString(b []byte, s string) []byte {
